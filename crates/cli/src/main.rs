@@ -1,0 +1,3 @@
+//! The edgeclip program.
+#![forbid(unsafe_code)]
+fn main() {}
