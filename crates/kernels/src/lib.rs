@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The arithmetic of edgeclip: block formats, packed linears, attention, norms, activations and Pillow's resize rows.
+//!
+//! This crate knows slices. It knows no files and no models: a weight arrives as [`bytes::Bytes`] with a [`Format`] and a shape.
+//!
+//! * [`Format`]: the storage formats of ggml that the runtime computes with, quantized and dequantized to the bit as ggml does.
+//! * [`Kernels`]: one table of functions for each instruction set, chosen once at run time.
+//! * [`Linear`]: a weight matrix packed for such a table, with its bias and the fused [`Epilogue`].
+//! * [`Activations`]: the left-hand side of a linear, quantized in the same pass as the LayerNorm that makes it.
+//! * [`attention`], [`resize`].
+//!
+//! # Order of summation
+//! Every sum of floats in this crate has one order, whatever the instruction set, the batch and the number of threads: dot products in
+//! sixteen lanes that are then folded in halves ([`isa`]), block sums along the row, positions in sequence. Vectors computed with
+//! quantized weights therefore agree bit for bit between machines. The one exception is [`Linear`] over plain f32 weights, which is
+//! served by the `gemm` crate.
+
+#[cfg(target_endian = "big")]
+compile_error!("edgeclip reads little-endian weights in place and has not been ported to big-endian machines");
+
+mod activations;
+pub mod attention;
+mod dense;
+mod format;
+pub mod isa;
+mod linear;
+mod math;
+pub mod resize;
+
+pub use activations::{Activations, Precision};
+pub use format::{Format, UnknownFormat};
+pub use isa::{Activation, Isa, Kernels, UnsupportedIsa};
+pub use linear::{Epilogue, Linear, LinearError, Rows};

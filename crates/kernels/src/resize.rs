@@ -1,0 +1,334 @@
+//! The row kernels of Pillow's resize, to the last bit.
+//!
+//! A picture is resized in two passes, horizontal first, and rounded to its own sample type after
+//! each. Every output sample is a weighted sum over a span of input samples; the spans and weights
+//! of one axis are a [`Taps`] table, made for a window of the output only, so that a crop costs
+//! what it keeps. 8-bit samples use weights with 22 fractional bits, 16-bit samples use `f64`.
+//!
+//! Reference: Pillow 13.0.0, `libImaging/Resample.c` (the filters, the spans, the rounding) and
+//! `libImaging/Geometry.c` (nearest neighbour).
+//!
+//! Nothing here allocates per row, and nothing knows pictures, modes or crops.
+
+use std::ops::Range;
+
+/// Fractional bits of an 8-bit weight: 32 bits less 8 for the sample and 2 for the sign and overshoot.
+pub const FRACTION_BITS: u32 = 32 - 8 - 2;
+
+/// Pillow's resampling filters, by Pillow's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Filter {
+    /// The one sample under the centre of the output sample.
+    Nearest,
+    /// Mean over the area of the output sample.
+    Box,
+    /// Triangle, support 1.
+    Bilinear,
+    /// Hamming-windowed sinc, support 1.
+    Hamming,
+    /// Cubic convolution with a = -0.5 (Keys 1981), support 2.
+    Bicubic,
+    /// Lanczos-windowed sinc, support 3.
+    Lanczos,
+}
+
+impl Filter {
+    /// Every filter.
+    pub const ALL: [Filter; 6] =
+        [Filter::Nearest, Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos];
+
+    /// Half the filter's width in output samples; 0 for [`Filter::Nearest`], which has no weights.
+    fn support(self) -> f64 {
+        match self {
+            Filter::Nearest => 0.0,
+            Filter::Box => 0.5,
+            Filter::Bilinear | Filter::Hamming => 1.0,
+            Filter::Bicubic => 2.0,
+            Filter::Lanczos => 3.0,
+        }
+    }
+
+    fn value(self, x: f64) -> f64 {
+        let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * std::f64::consts::PI).sin() / (x * std::f64::consts::PI) };
+        match self {
+            // Half open at the left, so that a sample on the border of two output samples counts once.
+            Filter::Nearest | Filter::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
+            Filter::Bilinear => (1.0 - x.abs()).max(0.0),
+            Filter::Hamming => {
+                let x = x.abs();
+                if x == 0.0 {
+                    return 1.0;
+                }
+                if x >= 1.0 {
+                    return 0.0;
+                }
+                let x = x * std::f64::consts::PI;
+                // The reference writes the window's constants as single precision literals.
+                x.sin() / x * (f64::from(0.54f32) + f64::from(0.46f32) * x.cos())
+            }
+            Filter::Bicubic => {
+                const A: f64 = -0.5;
+                let x = x.abs();
+                if x < 1.0 {
+                    ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+                } else if x < 2.0 {
+                    (((x - 5.0) * x + 8.0) * x - 4.0) * A
+                } else {
+                    0.0
+                }
+            }
+            Filter::Lanczos => {
+                if (-3.0..3.0).contains(&x) {
+                    sinc(x) * sinc(x / 3.0)
+                } else {
+                    0.0
+                }
+            }
+        }
+    }
+}
+
+/// The input samples that one output sample is made of: `start .. start + len`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// First input sample.
+    pub start: usize,
+    /// How many; at least 1.
+    pub len: usize,
+}
+
+/// Spans and weights of a window of one axis: weights `[window, stride]`, row `i` valid up to `spans[i].len`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taps<W> {
+    spans: Vec<Span>,
+    weights: Vec<W>,
+    stride: usize,
+}
+
+/// Weights that an axis needs per output sample at most, for [`Taps::new`] with the same arguments.
+///
+/// Callers with untrusted sizes multiply this by the window's length and cap it before they allocate.
+pub fn taps_per_sample(input: usize, output: usize, filter: Filter) -> usize {
+    let scale = (input as f64 / output as f64).max(1.0);
+    (filter.support() * scale).ceil() as usize * 2 + 1
+}
+
+impl Taps<f64> {
+    /// The taps of the samples `window` of an axis that is resized from `input` to `output` samples.
+    ///
+    /// # Panics
+    /// If `input` or `output` is 0, the window leaves `0..output`, or the filter is [`Filter::Nearest`]
+    /// (see [`nearest`]).
+    pub fn new(input: usize, output: usize, filter: Filter, window: Range<usize>) -> Taps<f64> {
+        assert!(input > 0 && output > 0, "an axis of no samples");
+        assert!(window.start <= window.end && window.end <= output, "window {window:?} of {output} samples");
+        assert!(filter != Filter::Nearest, "nearest neighbour has no weights");
+
+        // The reference passes the box in single precision.
+        let scale = f64::from(input as f32) / output as f64;
+        let filter_scale = scale.max(1.0);
+        let support = filter.support() * filter_scale;
+        let stride = taps_per_sample(input, output, filter);
+        let inverse = 1.0 / filter_scale;
+
+        let mut spans = Vec::with_capacity(window.len());
+        let mut weights = vec![0.0; window.len() * stride];
+        for (i, x) in window.enumerate() {
+            let center = (x as f64 + 0.5) * scale;
+            // `as usize` truncates and sends negatives to 0, which is the reference's clamp.
+            let start = ((center - support + 0.5) as usize).min(input - 1);
+            let end = ((center + support + 0.5) as usize).clamp(start + 1, input);
+            let row = &mut weights[i * stride..][..end - start];
+            let mut total = 0.0;
+            for (k, weight) in row.iter_mut().enumerate() {
+                *weight = filter.value(((k + start) as f64 - center + 0.5) * inverse);
+                total += *weight;
+            }
+            if total != 0.0 {
+                for weight in row {
+                    *weight /= total;
+                }
+            }
+            spans.push(Span { start, len: end - start });
+        }
+        Taps { spans, weights, stride }
+    }
+
+    /// The same taps with [`FRACTION_BITS`] fractional bits, halves rounded away from zero.
+    pub fn to_fixed(&self) -> Taps<i32> {
+        let one = f64::from(1u32 << FRACTION_BITS);
+        let fixed = |w: &f64| if *w < 0.0 { (-0.5 + w * one) as i32 } else { (0.5 + w * one) as i32 };
+        Taps { spans: self.spans.clone(), weights: self.weights.iter().map(fixed).collect(), stride: self.stride }
+    }
+}
+
+impl<W> Taps<W> {
+    /// Output samples in the window.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether the window is empty.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The span of each output sample; starts and ends never decrease.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The weights of output sample `i`, as many as its span is long.
+    pub fn weights(&self, i: usize) -> &[W] {
+        &self.weights[i * self.stride..][..self.spans[i].len]
+    }
+
+    /// The input samples that the window touches.
+    pub fn input(&self) -> Range<usize> {
+        match (self.spans.first(), self.spans.last()) {
+            (Some(first), Some(last)) => first.start..last.start + last.len,
+            _ => 0..0,
+        }
+    }
+}
+
+/// One row of the horizontal pass for 8-bit samples.
+///
+/// `source`: a whole row, `[width, channels]`; `out`: `[taps.len(), channels]`.
+///
+/// # Panics
+/// If `channels` is not 1 to 4, or a slice is shorter than the taps need.
+pub fn horizontal_u8(source: &[u8], channels: usize, taps: &Taps<i32>, out: &mut [u8]) {
+    match channels {
+        1 => horizontal_u8_of::<1>(source, taps, out),
+        2 => horizontal_u8_of::<2>(source, taps, out),
+        3 => horizontal_u8_of::<3>(source, taps, out),
+        4 => horizontal_u8_of::<4>(source, taps, out),
+        _ => panic!("{channels} channels"),
+    }
+}
+
+fn horizontal_u8_of<const CHANNELS: usize>(source: &[u8], taps: &Taps<i32>, out: &mut [u8]) {
+    let (source, _) = source.as_chunks::<CHANNELS>();
+    let (out, _) = out.as_chunks_mut::<CHANNELS>();
+    assert!(out.len() >= taps.len(), "room for {} of {} samples", out.len(), taps.len());
+    for (i, (pixel, span)) in out.iter_mut().zip(&taps.spans).enumerate() {
+        let mut sums = [0i32; CHANNELS];
+        for (sample, &weight) in source[span.start..span.start + span.len].iter().zip(taps.weights(i)) {
+            for c in 0..CHANNELS {
+                sums[c] = sums[c].wrapping_add(i32::from(sample[c]).wrapping_mul(weight));
+            }
+        }
+        *pixel = sums.map(round_fixed);
+    }
+}
+
+/// Adds a band of rows to the sums of one output row of the vertical pass, 8-bit samples.
+///
+/// `band`: `[weights.len(), sums.len()]`, in the order of the picture; start the sums at 0 and finish
+/// them with [`round_u8`]. A band at a time keeps the memory of a very tall picture bounded.
+///
+/// # Panics
+/// If `band` is not as long as `weights` and `sums` say.
+pub fn vertical_u8(band: &[u8], weights: &[i32], sums: &mut [i32]) {
+    assert_eq!(band.len(), weights.len() * sums.len(), "a band of whole rows");
+    if sums.is_empty() {
+        return;
+    }
+    for (row, &weight) in band.chunks_exact(sums.len()).zip(weights) {
+        for (sum, &sample) in sums.iter_mut().zip(row) {
+            *sum = sum.wrapping_add(i32::from(sample).wrapping_mul(weight));
+        }
+    }
+}
+
+/// Rounds and clamps the sums of [`vertical_u8`].
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn round_u8(sums: &[i32], out: &mut [u8]) {
+    assert_eq!(sums.len(), out.len(), "a sample for every sum");
+    for (sample, &sum) in out.iter_mut().zip(sums) {
+        *sample = round_fixed(sum);
+    }
+}
+
+/// Half up, then clamped to a byte.
+fn round_fixed(sum: i32) -> u8 {
+    (sum.wrapping_add(1 << (FRACTION_BITS - 1)) >> FRACTION_BITS).clamp(0, 255) as u8
+}
+
+/// One row of the horizontal pass for 16-bit samples of one channel.
+///
+/// # Panics
+/// If a slice is shorter than the taps need.
+pub fn horizontal_u16(source: &[u16], taps: &Taps<f64>, out: &mut [u16]) {
+    assert!(out.len() >= taps.len(), "room for {} of {} samples", out.len(), taps.len());
+    for (i, (sample, span)) in out.iter_mut().zip(&taps.spans).enumerate() {
+        let mut sum = 0.0;
+        for (&x, &weight) in source[span.start..span.start + span.len].iter().zip(taps.weights(i)) {
+            sum += f64::from(x) * weight;
+        }
+        *sample = round_f64(sum);
+    }
+}
+
+/// [`vertical_u8`] for 16-bit samples; rows are added in order, so that the sums round as the reference's.
+///
+/// # Panics
+/// If `band` is not as long as `weights` and `sums` say.
+pub fn vertical_u16(band: &[u16], weights: &[f64], sums: &mut [f64]) {
+    assert_eq!(band.len(), weights.len() * sums.len(), "a band of whole rows");
+    if sums.is_empty() {
+        return;
+    }
+    for (row, &weight) in band.chunks_exact(sums.len()).zip(weights) {
+        for (sum, &sample) in sums.iter_mut().zip(row) {
+            *sum += f64::from(sample) * weight;
+        }
+    }
+}
+
+/// Rounds and clamps the sums of [`vertical_u16`].
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn round_u16(sums: &[f64], out: &mut [u16]) {
+    assert_eq!(sums.len(), out.len(), "a sample for every sum");
+    for (sample, &sum) in out.iter_mut().zip(sums) {
+        *sample = round_f64(sum);
+    }
+}
+
+/// Half away from zero, then each byte clamped on its own: the reference clamps the bytes of a 16-bit
+/// sample separately, so that an overshoot to 65,536 + n becomes 65,280 + n and not 65,535.
+fn round_f64(sum: f64) -> u16 {
+    let value = if sum >= 0.0 { (sum + 0.5) as i32 } else { (sum - 0.5) as i32 };
+    let low = (value % 256).clamp(0, 255) as u16;
+    let high = (value >> 8).clamp(0, 255) as u16;
+    high << 8 | low
+}
+
+/// Which input sample each sample of `window` takes, by nearest neighbour, when an axis is resized from
+/// `input` to `output` samples; `None` where the running sum has left the input (the reference writes 0).
+///
+/// The reference adds the step once a sample in double precision, and so does this, from the first
+/// sample on: a product would round differently.
+///
+/// # Panics
+/// If `output` is 0.
+pub fn nearest(input: usize, output: usize, window: Range<usize>) -> Vec<Option<usize>> {
+    assert!(output > 0, "an axis of no samples");
+    let step = f64::from(input as f32) / output as f64;
+    let mut position = step * 0.5;
+    for _ in 0..window.start {
+        position += step;
+    }
+    window
+        .map(|_| {
+            let index = position as usize;
+            position += step;
+            (index < input).then_some(index)
+        })
+        .collect()
+}
