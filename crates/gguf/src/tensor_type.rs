@@ -18,6 +18,9 @@ pub struct Block {
     pub bytes: u64,
 }
 
+/// A line of the table: number, name, and elements and bytes of a block.
+type Entry = (u32, &'static str, Option<(u64, u64)>);
+
 /// Declares the constants and the table from one list, so that they cannot drift apart.
 macro_rules! tensor_types {
     ($($constant:ident = $id:literal, $name:literal, $block:expr;)*) => {
@@ -25,8 +28,7 @@ macro_rules! tensor_types {
             $(#[doc = concat!("`", $name, "`, number ", $id, ".")] pub const $constant: Self = Self($id);)*
         }
 
-        /// Number, name, and elements and bytes of a block.
-        const TABLE: &[(u32, &str, Option<(u64, u64)>)] = &[$(($id, $name, $block)),*];
+        const TABLE: &[Entry] = &[$(($id, $name, $block)),*];
     };
 }
 
@@ -114,7 +116,7 @@ impl TensorType {
         (ne0 / block.len).checked_mul(block.bytes)
     }
 
-    fn entry(self) -> Option<&'static (u32, &'static str, Option<(u64, u64)>)> {
+    fn entry(self) -> Option<&'static Entry> {
         let entry = TABLE.get(usize::try_from(self.0).ok()?)?;
         debug_assert_eq!(entry.0, self.0, "the table is sorted and has no holes");
         Some(entry)
