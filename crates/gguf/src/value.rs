@@ -352,9 +352,9 @@ impl FromValue<'_> for f64 {
 }
 
 macro_rules! integers {
-    ($($rust:ident),*) => {$(
+    ($($rust:ident $name:literal),*) => {$(
         impl FromValue<'_> for $rust {
-            const EXPECTED: &'static str = stringify!($rust);
+            const EXPECTED: &'static str = $name;
 
             fn from_value(value: &Value) -> Option<Self> {
                 value.integer()?.try_into().ok()
@@ -362,10 +362,10 @@ macro_rules! integers {
         }
     )*};
 }
-integers!(u8, i8, u16, i16, u32, i32, u64, i64, usize);
+integers!(u8 "u8", i8 "i8", u16 "u16", i16 "i16", u32 "u32", i32 "i32", u64 "u64", i64 "i64", usize "unsigned integer");
 
 macro_rules! conversions {
-    ($($variant:ident $rust:ident),*) => {$(
+    ($($variant:ident $rust:ident $name:literal),*) => {$(
         impl From<$rust> for Value {
             fn from(value: $rust) -> Self {
                 Self::$variant(value)
@@ -391,7 +391,7 @@ macro_rules! conversions {
         }
 
         impl<'a> FromValue<'a> for &'a [$rust] {
-            const EXPECTED: &'static str = concat!("array of ", stringify!($rust));
+            const EXPECTED: &'static str = concat!("array of ", $name);
 
             fn from_value(value: &'a Value) -> Option<Self> {
                 if let Value::Array(Array::$variant(items)) = value { Some(items) } else { None }
@@ -399,7 +399,10 @@ macro_rules! conversions {
         }
     )*};
 }
-conversions!(U8 u8, I8 i8, U16 u16, I16 i16, U32 u32, I32 i32, F32 f32, Bool bool, String String, U64 u64, I64 i64, F64 f64);
+conversions!(
+    U8 u8 "u8", I8 i8 "i8", U16 u16 "u16", I16 i16 "i16", U32 u32 "u32", I32 i32 "i32", F32 f32 "f32", Bool bool "bool",
+    String String "string", U64 u64 "u64", I64 i64 "i64", F64 f64 "f64"
+);
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {

@@ -223,3 +223,24 @@ fn sync_folder(path: &Path) {
         let _ = fs::File::open(folder(path)).and_then(|folder| folder.sync_all());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As when the disk is full: some of the bytes are there, and nobody knows which.
+    #[test]
+    fn after_a_failed_write_the_file_cannot_be_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.gguf");
+        let spec = [TensorSpec::new("w", [4], TensorType::I8)];
+        let mut writer = Writer::create(&path, &Metadata::new(), &spec).unwrap();
+        let writable = std::mem::replace(&mut writer.out, BufWriter::with_capacity(0, fs::File::open(&writer.temp).unwrap()));
+        assert!(matches!(writer.write(&[1; 4]).unwrap_err().kind(), ErrorKind::Io { .. }));
+        // Even if writing works again.
+        writer.out = writable;
+        assert!(matches!(writer.write(&[1; 4]).unwrap_err().kind(), ErrorKind::Broken));
+        assert!(writer.finish().is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

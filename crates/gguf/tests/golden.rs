@@ -185,11 +185,12 @@ fn a_wrong_type_names_file_key_expected_and_found() {
         (message::<u32>(&file, "scalar.string"), "key scalar.string: expected u32, found string"),
         (message::<u32>(&file, "scalar.i8"), "key scalar.i8: expected u32, found i8 -100"),
         (message::<i64>(&file, "scalar.u64"), "key scalar.u64: expected i64, found u64 18446744073709551615"),
+        (message::<usize>(&file, "scalar.i8"), "key scalar.i8: expected unsigned integer, found i8 -100"),
         (message::<f32>(&file, "scalar.f64"), "key scalar.f64: expected f32, found f64 0.1"),
         (message::<bool>(&file, "scalar.u8"), "key scalar.u8: expected bool, found u8 200"),
         (message::<&str>(&file, "array.string"), "key array.string: expected string, found array of 4 string"),
         (message::<&[f32]>(&file, "array.f64"), "key array.f64: expected array of f32, found array of 2 f64"),
-        (message::<&[String]>(&file, "scalar.true"), "key scalar.true: expected array of String, found bool true"),
+        (message::<&[String]>(&file, "scalar.true"), "key scalar.true: expected array of string, found bool true"),
         (message::<u32>(&file, "no.key"), "key no.key: expected u32, found no such key"),
     ];
     for (found, expected) in cases {

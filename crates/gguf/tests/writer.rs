@@ -213,14 +213,17 @@ fn the_file_has_the_permissions_of_any_new_file() {
     assert_eq!(mode(&ours), mode(&plain));
 }
 
-/// A folder on a full disk, as near as it can be had without one.
-#[cfg(target_os = "linux")]
+/// Here somebody puts a folder into the target's place while the file is written.
 #[test]
-fn an_error_keeps_what_the_system_said() {
-    let path = Path::new("/proc/m.gguf");
-    let error = Writer::create(path, &Metadata::new(), &[]).unwrap_err();
+fn a_finish_that_fails_leaves_no_temporary_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.gguf");
+    let writer = Writer::create(&path, &Metadata::new(), &[]).unwrap();
+    fs::create_dir(&path).unwrap();
+    let error = writer.finish().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
     assert!(std::error::Error::source(&error).is_some());
+    assert_eq!(files(folder.path()), ["m.gguf"]);
 }
 
 #[test]
