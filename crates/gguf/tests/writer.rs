@@ -135,6 +135,7 @@ fn a_string_can_be_overwritten_at_the_end() {
     writer.write(&[1; 13]).unwrap();
     writer.write(&[2; 34]).unwrap();
     assert_eq!(refusal(&path, writer.patch_string("before", "yy")), "key before: expected a new value of 1 bytes, found 2");
+    assert_eq!(refusal(&path, writer.patch_string("before", "")), "key before: expected a new value of 1 bytes, found 0");
     for key in ["after", "list", "none"] {
         let message = format!("key {key}: expected a string to overwrite, found none");
         assert_eq!(refusal(&path, writer.patch_string(key, "z")), message);
