@@ -211,7 +211,7 @@ fn folder(path: &Path) -> &Path {
 fn temporary_file(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".edgeclip-").suffix(".tmp");
-    // The default of 0600 is for secrets in /tmp; the umask is applied to this.
+    // The default of 0600 is for secrets in a shared folder; the umask is applied to this.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder(path))
