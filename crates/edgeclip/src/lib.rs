@@ -1,2 +1,30 @@
-//! Placeholder.
+//! CLIP on the CPU: pictures and sentences to vectors of one space, the same as Python's, from one GGUF file.
+//!
+//! The words are those of OpenAI's `clip` module:
+//!
+//! ```no_run
+//! use edgeclip::Clip;
+//!
+//! let clip = Clip::load("clip-vit-base-patch32-q8_0.gguf")?;
+//! let pixels = clip.preprocess(&std::fs::read("cat.jpg")?)?; // [3, 224, 224]
+//! let tokens = clip.tokenize(&["a diagram", "a dog", "a cat"])?; // 3 rows of at most 77 ids
+//! let image_features = clip.encode_image(&[pixels])?; // [1, 512]
+//! let text_features = clip.encode_text(&tokens)?; // [3, 512]
+//! let logits = clip.logits_per_image(&image_features, &text_features)?; // [1, 3]
+//! let probabilities = logits.softmax();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A [`Clip`] is `Send + Sync`; all its methods take `&self`. Work is spread over rayon's current thread pool; with a file of quantized
+//! weights the vectors depend neither on the number of threads nor on what else is in the batch, bit for bit.
 #![forbid(unsafe_code)]
+
+mod clip;
+mod logits;
+pub mod zero_shot;
+
+pub use clip::{Clip, Error, Options};
+pub use edgeclip_model::{Config, Embeddings, Format, Isa, Source, Tower};
+pub use edgeclip_preprocess::{Options as PictureOptions, Picture, Pixels, Spec, decode};
+pub use edgeclip_tokenize::{Overlong, TokenBatch, Tokenizer};
+pub use logits::Logits;

@@ -19,15 +19,16 @@ use memmap2::Mmap;
 /// # Errors
 /// What opening, measuring or mapping the file returned; a path that is no regular file is [`io::ErrorKind::InvalidInput`].
 pub fn open(path: &Path) -> io::Result<Bytes> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
+    // Asked of the path first: opening a named pipe would wait for a writer.
+    let metadata = std::fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder, not a file"));
     }
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    if metadata.len() == 0 {
+    let file = File::open(path)?;
+    if file.metadata()?.len() == 0 {
         return Ok(Bytes::new());
     }
     // SAFETY: the map is read-only and private to this process, and its length is the file's, so every byte of it is readable as long

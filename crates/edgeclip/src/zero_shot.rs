@@ -1,0 +1,1 @@
+//! Zero-shot classification: labels and prompt templates to one vector a label.

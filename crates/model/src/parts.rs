@@ -1,0 +1,316 @@
+//! The pieces of an encoder. Each is loaded and run on its own, so that a check can go through a large model with one piece in memory.
+
+use edgeclip_kernels::{
+    Activation, Activations, Epilogue, Kernels, Linear, Precision, Rows,
+    attention::{Shape, attention},
+};
+use edgeclip_preprocess::Pixels;
+
+use crate::{
+    Config, Error, ImageConfig, Observer, Stage, StageKind, TextConfig, Tower, TowerConfig, Weights, schema, weights::Loader,
+};
+
+/// The residual stream: the tokens of several inputs, one after the other.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// `[tokens, width]`
+    pub values: Vec<f32>,
+    /// Tokens of each input.
+    pub lengths: Vec<usize>,
+    /// The row of each input that becomes its embedding, counted within the input.
+    pub pooled: Vec<usize>,
+}
+
+/// A LayerNorm's parameters.
+#[derive(Debug)]
+struct Norm {
+    kernels: &'static Kernels,
+    gain: Vec<f32>,
+    shift: Vec<f32>,
+    eps: f32,
+}
+
+impl Norm {
+    fn load(loader: &Loader<'_>, name: &str, config: &TowerConfig) -> Result<Self, Error> {
+        Ok(Self {
+            kernels: loader.kernels,
+            gain: loader.values(&format!("{name}.weight"), &[config.width])?,
+            shift: loader.values(&format!("{name}.bias"), &[config.width])?,
+            eps: config.eps,
+        })
+    }
+
+    /// The normalised rows, in the form that `next` wants.
+    fn before(&self, next: &Linear, x: &[f32]) -> Activations {
+        Activations::layer_norm(self.kernels, next.precision(), x, &self.gain, &self.shift, self.eps)
+    }
+}
+
+/// Pictures to the residual stream: patches, class token, positions, first norm.
+#[derive(Debug)]
+pub struct ImageEmbedding {
+    kernels: &'static Kernels,
+    config: ImageConfig,
+    /// `[width, 3 * patch * patch]`
+    patch: Linear,
+    /// The class token, with its position added.
+    class: Vec<f32>,
+    /// `[patches, width]`
+    positions: Vec<f32>,
+    norm: Norm,
+}
+
+impl ImageEmbedding {
+    /// Loads the piece.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of the wrong shape or of a type that cannot be computed with.
+    pub fn load(config: &ImageConfig, weights: &dyn Weights, kernels: &'static Kernels) -> Result<Self, Error> {
+        let loader = Loader { weights, kernels };
+        let (width, side) = (config.tower.width, config.patch);
+        let rows = loader.rows("v.patch_embd.weight", &[side, side, 3], width)?;
+        let mut class = loader.values("v.class_embd", &[width])?;
+        let mut positions = loader.values("v.position_embd.weight", &[width, config.tokens()])?;
+        let rest = positions.split_off(width);
+        class.iter_mut().zip(&positions).for_each(|(class, position)| *class += position);
+        Ok(Self {
+            kernels,
+            config: config.clone(),
+            patch: loader.pack("v.patch_embd.weight", &[rows], None)?,
+            class,
+            positions: rest,
+            norm: Norm::load(&loader, "v.pre_ln", &config.tower)?,
+        })
+    }
+
+    /// Tokens of a picture.
+    pub(crate) fn tokens(&self) -> usize {
+        self.config.tokens()
+    }
+
+    /// The stream of a batch of pictures.
+    ///
+    /// # Errors
+    /// [`Error::PictureSize`] if a picture is not of the model's size.
+    pub fn forward(&self, pictures: &[Pixels], observer: &mut dyn Observer) -> Result<Stream, Error> {
+        let (size, side, grid) = (self.config.preprocessing.size as usize, self.config.patch, self.config.grid());
+        let (width, k) = (self.config.tower.width, 3 * side * side);
+        let tokens = self.config.tokens();
+        let mut chw = vec![0f32; 3 * size * size];
+        let mut patches = vec![0f32; grid * grid * k];
+        let mut embedded = vec![0f32; pictures.len() * tokens * width];
+        for (index, (pixels, out)) in pictures.iter().zip(embedded.chunks_exact_mut(tokens * width)).enumerate() {
+            if pixels.size() as usize != size {
+                return Err(Error::PictureSize { index, expected: size, found: pixels.size() as usize });
+            }
+            pixels.write_chw(&mut chw);
+            for (p, patch) in patches.chunks_exact_mut(k).enumerate() {
+                let (top, left) = (p / grid * side, p % grid * side);
+                for (line, row) in patch.chunks_exact_mut(side).enumerate() {
+                    let (channel, y) = (line / side, top + line % side);
+                    row.copy_from_slice(&chw[(channel * size + y) * size + left..][..side]);
+                }
+            }
+            let (class, rest) = out.split_at_mut(width);
+            class.copy_from_slice(&self.class);
+            rest.copy_from_slice(&self.positions);
+            self.patch.forward(&Activations::new(self.kernels, self.patch.precision(), k, &patches), Epilogue::Add, rest);
+        }
+        let normed =
+            Activations::layer_norm(self.kernels, Precision::F32, &embedded, &self.norm.gain, &self.norm.shift, self.norm.eps);
+        let values = normed.into_f32();
+        observer.stage(Stage { tower: Tower::Image, block: None, kind: StageKind::Embedding }, width, &values);
+        Ok(Stream { values, lengths: vec![tokens; pictures.len()], pooled: vec![0; pictures.len()] })
+    }
+}
+
+/// Token ids to the residual stream. The table of tokens stays where it is; only the rows that are used are read.
+#[derive(Debug)]
+pub struct TextEmbedding {
+    config: TextConfig,
+    tokens: Rows,
+    /// `[context_length, width]`
+    positions: Vec<f32>,
+}
+
+impl TextEmbedding {
+    /// Loads the piece.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of the wrong shape or of a type that cannot be computed with.
+    pub fn load(config: &TextConfig, weights: &dyn Weights, kernels: &'static Kernels) -> Result<Self, Error> {
+        let loader = Loader { weights, kernels };
+        let width = config.tower.width;
+        Ok(Self {
+            tokens: loader.rows("t.token_embd.weight", &[width], config.vocabulary.tokens.len())?,
+            positions: loader.values("t.position_embd.weight", &[width, config.vocabulary.context_length])?,
+            config: config.clone(),
+        })
+    }
+
+    /// The stream of rows of ids, padded or not. What comes after the pooled position of a causal encoder cannot matter and is cut off.
+    ///
+    /// # Errors
+    /// [`Error::Tokens`] for a row that is empty, too long, without the token to pool, or with an id that is not in the vocabulary.
+    pub fn forward<'t>(&self, rows: impl Iterator<Item = &'t [u32]>, observer: &mut dyn Observer) -> Result<Stream, Error> {
+        let (width, vocabulary) = (self.config.tower.width, &self.config.vocabulary);
+        let mut stream = Stream { values: Vec::new(), lengths: Vec::new(), pooled: Vec::new() };
+        let row_bytes = self.tokens.bytes.len() / self.tokens.n;
+        for (index, ids) in rows.enumerate() {
+            let wrong = |problem: String| Error::Tokens { index, problem };
+            if let Some(id) = ids.iter().find(|id| **id as usize >= self.tokens.n) {
+                return Err(wrong(format!("expected ids below {}, found {id}", self.tokens.n)));
+            }
+            let pooled = self.config.pooling.position(ids, vocabulary.end);
+            let pooled = pooled
+                .ok_or_else(|| wrong(format!("expected the end token {} among {} ids, found none", vocabulary.end, ids.len())))?;
+            let ids = if self.config.causal { &ids[..=pooled] } else { ids };
+            if ids.len() > vocabulary.context_length {
+                return Err(wrong(format!("expected at most {} ids, found {}", vocabulary.context_length, ids.len())));
+            }
+            let start = stream.values.len();
+            stream.values.resize(start + ids.len() * width, 0.0);
+            let positions = self.positions.chunks_exact(width);
+            for ((out, position), &id) in stream.values[start..].chunks_exact_mut(width).zip(positions).zip(ids) {
+                self.tokens.format.dequantize(&self.tokens.bytes[id as usize * row_bytes..][..row_bytes], out);
+                out.iter_mut().zip(position).for_each(|(x, p)| *x += p);
+            }
+            stream.lengths.push(ids.len());
+            stream.pooled.push(pooled);
+        }
+        observer.stage(Stage { tower: Tower::Text, block: None, kind: StageKind::Embedding }, width, &stream.values);
+        Ok(stream)
+    }
+}
+
+/// A pre-norm transformer block: `x += attention(norm(x))`, `x += mlp(norm(x))`.
+#[derive(Debug)]
+pub struct Block {
+    kernels: &'static Kernels,
+    tower: Tower,
+    index: usize,
+    shape: Shape,
+    norm1: Norm,
+    qkv: Linear,
+    out: Linear,
+    norm2: Norm,
+    up: Linear,
+    down: Linear,
+    activation: Activation,
+}
+
+impl Block {
+    /// Loads block `index` of an encoder.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of the wrong shape or of a type that cannot be computed with.
+    pub fn load(
+        config: &TowerConfig,
+        tower: Tower,
+        causal: bool,
+        index: usize,
+        weights: &dyn Weights,
+        kernels: &'static Kernels,
+    ) -> Result<Self, Error> {
+        let loader = Loader { weights, kernels };
+        let prefix = schema::block_prefix(tower, index);
+        let name = |name: &str| format!("{prefix}.{name}");
+        let (width, mlp) = (config.width, config.mlp);
+        Ok(Self {
+            kernels,
+            tower,
+            index,
+            shape: Shape { width, heads: config.heads, causal },
+            norm1: Norm::load(&loader, &name("ln1"), config)?,
+            qkv: loader.linear(&[name("attn_q"), name("attn_k"), name("attn_v")], width, width)?,
+            out: loader.linear(&[name("attn_out")], width, width)?,
+            norm2: Norm::load(&loader, &name("ln2"), config)?,
+            // The schema's historical names: see its documentation.
+            up: loader.linear(&[name("ffn_down")], width, mlp)?,
+            down: loader.linear(&[name("ffn_up")], mlp, width)?,
+            activation: config.activation,
+        })
+    }
+
+    /// Adds the block's two terms to the stream.
+    pub fn forward(&self, stream: &mut Stream, observer: &mut dyn Observer) {
+        let x = &mut stream.values;
+        let width = self.shape.width;
+        let mut show =
+            |kind, values: &[f32]| observer.stage(Stage { tower: self.tower, block: Some(self.index), kind }, width, values);
+
+        let mut qkv = vec![0f32; x.len() * 3];
+        self.qkv.forward(&self.norm1.before(&self.qkv, x), Epilogue::Store, &mut qkv);
+        let mut attended = vec![0f32; x.len()];
+        attention(self.kernels, self.shape, &stream.lengths, &qkv, &mut attended);
+        self.out.forward(&Activations::new(self.kernels, self.out.precision(), width, &attended), Epilogue::Add, x);
+        show(StageKind::Attention, x);
+
+        let mut hidden = vec![0f32; x.len() / width * self.up.n()];
+        self.up.forward(&self.norm2.before(&self.up, x), Epilogue::Activate(self.activation), &mut hidden);
+        self.down.forward(&Activations::new(self.kernels, self.down.precision(), self.up.n(), &hidden), Epilogue::Add, x);
+        show(StageKind::Mlp, x);
+    }
+}
+
+/// The pooled rows to embeddings: last norm and projection.
+#[derive(Debug)]
+pub struct Head {
+    tower: Tower,
+    norm: Norm,
+    projection: Linear,
+}
+
+impl Head {
+    /// Loads an encoder's head.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of the wrong shape or of a type that cannot be computed with.
+    pub fn load(
+        config: &TowerConfig,
+        tower: Tower,
+        projection_dim: usize,
+        weights: &dyn Weights,
+        kernels: &'static Kernels,
+    ) -> Result<Self, Error> {
+        let loader = Loader { weights, kernels };
+        let name = schema::projection_name(tower);
+        let rows = loader.rows(name, &[config.width], projection_dim)?;
+        Ok(Self {
+            tower,
+            norm: Norm::load(&loader, &format!("{}.post_ln", schema::tower_prefix(tower)), config)?,
+            projection: loader.pack(name, &[rows], None)?,
+        })
+    }
+
+    /// `[inputs, projection_dim]`, not normalised.
+    pub fn forward(&self, stream: &Stream, observer: &mut dyn Observer) -> Vec<f32> {
+        let width = self.norm.gain.len();
+        let mut pooled = Vec::with_capacity(stream.lengths.len() * width);
+        let mut first = 0;
+        for (length, row) in stream.lengths.iter().zip(&stream.pooled) {
+            pooled.extend_from_slice(&stream.values[(first + row) * width..][..width]);
+            first += length;
+        }
+        let mut out = vec![0f32; stream.lengths.len() * self.projection.n()];
+        self.projection.forward(&self.norm.before(&self.projection, &pooled), Epilogue::Store, &mut out);
+        observer.stage(Stage { tower: self.tower, block: None, kind: StageKind::Projection }, self.projection.n(), &out);
+        out
+    }
+}
+
+/// The image encoder's configuration, or the error that there is none.
+///
+/// # Errors
+/// [`Error::NoTower`].
+pub fn image_config<'c>(config: &'c Config, weights: &dyn Weights) -> Result<&'c ImageConfig, Error> {
+    config.image.as_ref().ok_or_else(|| Error::NoTower { file: weights.path().to_owned(), tower: Tower::Image })
+}
+
+/// The text encoder's configuration, or the error that there is none.
+///
+/// # Errors
+/// [`Error::NoTower`].
+pub fn text_config<'c>(config: &'c Config, weights: &dyn Weights) -> Result<&'c TextConfig, Error> {
+    config.text.as_ref().ok_or_else(|| Error::NoTower { file: weights.path().to_owned(), tower: Tower::Text })
+}

@@ -1,0 +1,133 @@
+//! Where tensors come from, and how they are checked and packed.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use edgeclip_gguf::File;
+use edgeclip_kernels::{Format, Kernels, Linear, Rows};
+
+use crate::Error;
+
+/// A tensor as it is stored: shape, format and bytes in place.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// Storage format.
+    pub format: Format,
+    /// Dimensions, the contiguous one first.
+    pub dims: Vec<u64>,
+    /// The data, of exactly the size that format and dimensions say.
+    pub bytes: Bytes,
+}
+
+impl Tensor {
+    /// All values, in the order they are stored.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let len = self.bytes.len() / self.format.block_bytes() * self.format.block_len();
+        let mut values = vec![0f32; len];
+        self.format.dequantize(&self.bytes, &mut values);
+        values
+    }
+}
+
+/// Tensors by the names of [`crate::schema`]: a file, or a checkpoint that is being converted.
+pub trait Weights: Send + Sync {
+    /// Where the tensors are from, for messages.
+    fn path(&self) -> &Path;
+
+    /// The tensor of this name.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], or [`Error::Type`] for one that cannot be computed with.
+    fn tensor(&self, name: &str) -> Result<Tensor, Error>;
+
+    /// Whether any weight is quantized: then the few that are not are computed with a fixed order of summation too, so that vectors
+    /// depend neither on the batch nor on the number of threads.
+    fn is_quantized(&self) -> bool;
+}
+
+/// The tensors of a GGUF file, in place.
+#[derive(Clone, Debug)]
+pub struct GgufWeights {
+    file: File,
+    quantized: bool,
+}
+
+impl GgufWeights {
+    /// Of an open file.
+    pub fn new(file: File) -> Self {
+        let quantized = file.tensors().iter().any(|info| info.ty.block().is_some_and(|block| block.len > 1));
+        Self { file, quantized }
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Weights for GgufWeights {
+    fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor, Error> {
+        let path = || self.file.path().to_owned();
+        let info = self.file.tensor(name).ok_or_else(|| Error::MissingTensor { file: path(), name: name.into() })?;
+        let unusable = || Error::Type { file: path(), name: name.into(), found: info.ty.to_string() };
+        let format = Format::from_ggml_id(info.ty.id()).map_err(|_| unusable())?;
+        Ok(Tensor { format, dims: info.dims.clone(), bytes: self.file.data(info).ok_or_else(unusable)? })
+    }
+
+    fn is_quantized(&self) -> bool {
+        self.quantized
+    }
+}
+
+/// Loads checked pieces of [`Weights`] for a [`Kernels`].
+pub(crate) struct Loader<'a> {
+    pub(crate) weights: &'a dyn Weights,
+    pub(crate) kernels: &'static Kernels,
+}
+
+impl Loader<'_> {
+    /// A tensor of exactly these dimensions.
+    pub(crate) fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
+        let tensor = self.weights.tensor(name)?;
+        let expected: Vec<u64> = dims.iter().map(|&dim| dim as u64).collect();
+        if tensor.dims != expected {
+            return Err(Error::Shape { file: self.weights.path().to_owned(), name: name.into(), expected, found: tensor.dims });
+        }
+        Ok(tensor)
+    }
+
+    /// A tensor of exactly these dimensions, as f32.
+    pub(crate) fn values(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>, Error> {
+        Ok(self.tensor(name, dims)?.to_f32())
+    }
+
+    /// The rows of a matrix of `n` outputs; `inputs` are the dimensions of a row.
+    pub(crate) fn rows(&self, name: &str, inputs: &[usize], n: usize) -> Result<Rows, Error> {
+        let tensor = self.tensor(name, &[inputs, &[n]].concat())?;
+        Ok(Rows { format: tensor.format, n, k: inputs.iter().product(), bytes: tensor.bytes })
+    }
+
+    /// The matrices of these tensors, one below the other, with their biases.
+    pub(crate) fn linear(&self, names: &[String], k: usize, n: usize) -> Result<Linear, Error> {
+        let mut bias = Vec::with_capacity(names.len() * n);
+        let mut parts = Vec::with_capacity(names.len());
+        for name in names {
+            parts.push(self.rows(&format!("{name}.weight"), &[k], n)?);
+            bias.extend(self.values(&format!("{name}.bias"), &[n])?);
+        }
+        self.pack(&format!("{}.weight", names[0]), &parts, Some(bias))
+    }
+
+    /// Packs rows that are already checked; `name` is for the message.
+    pub(crate) fn pack(&self, name: &str, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Linear, Error> {
+        Linear::new(self.kernels, parts, bias, self.weights.is_quantized()).map_err(|error| Error::Linear {
+            file: self.weights.path().to_owned(),
+            name: name.into(),
+            error,
+        })
+    }
+}
