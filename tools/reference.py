@@ -98,11 +98,12 @@ def load_transform(folder):
 
 
 @torch.no_grad()
-def encode_images(model, transform, paths):
-    """Raw image embeddings, [n, d]. One picture a run: no batch effects in the reference."""
+def encode_images(model, transform, pictures):
+    """Raw image embeddings, [n, d], of files or PIL images. One picture a run: no batch effects in the reference."""
     rows = []
-    for path in paths:
-        pixels = transform(Image.open(path)).unsqueeze(0).to(model.dtype)
+    for picture in pictures:
+        image = picture if isinstance(picture, Image.Image) else Image.open(picture)
+        pixels = transform(image).unsqueeze(0).to(model.dtype)
         rows.append(model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output))
     return torch.cat(rows)
 
