@@ -35,7 +35,8 @@ pub(crate) fn header(metadata: &Metadata, specs: &[TensorSpec]) -> Result<Header
     for (key, value) in metadata.iter() {
         check_key(key)?;
         put_string(&mut bytes, key);
-        put_value(&mut bytes, key, value)?;
+        check_value(key, value)?;
+        put_value(&mut bytes, value);
         if let Value::String(text) = value {
             strings.insert(key.to_owned(), ((bytes.len() - text.len()) as u64, text.len() as u64));
         }
@@ -86,7 +87,27 @@ fn check_string(key: &str, text: &str) -> Result<(), ErrorKind> {
     check_limit(text.len() as u64, limits::STRING_BYTES, || format!("key {}: bytes of a string", key.escape_debug()))
 }
 
-fn put_value(out: &mut Vec<u8>, key: &str, value: &Value) -> Result<(), ErrorKind> {
+fn check_value(key: &str, value: &Value) -> Result<(), ErrorKind> {
+    match value {
+        Value::String(text) => check_string(key, text),
+        Value::Array(array) => {
+            check_limit(array.len() as u64, limits::ARRAY_ITEMS, || format!("key {}: items of an array", key.escape_debug()))?;
+            if let Array::String(texts) = array { texts.iter().try_for_each(|text| check_string(key, text)) } else { Ok(()) }
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Value {
+    /// The type and the value as a file holds them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_value(&mut bytes, self);
+        bytes
+    }
+}
+
+fn put_value(out: &mut Vec<u8>, value: &Value) {
     out.extend(value.value_type().id().to_le_bytes());
     match value {
         Value::U8(v) => out.push(*v),
@@ -97,23 +118,17 @@ fn put_value(out: &mut Vec<u8>, key: &str, value: &Value) -> Result<(), ErrorKin
         Value::I32(v) => out.extend(v.to_le_bytes()),
         Value::F32(v) => out.extend(v.to_le_bytes()),
         Value::Bool(v) => out.push(u8::from(*v)),
-        Value::String(v) => {
-            check_string(key, v)?;
-            put_string(out, v);
-        }
-        Value::Array(array) => put_array(out, key, array)?,
+        Value::String(v) => put_string(out, v),
+        Value::Array(array) => put_array(out, array),
         Value::U64(v) => out.extend(v.to_le_bytes()),
         Value::I64(v) => out.extend(v.to_le_bytes()),
         Value::F64(v) => out.extend(v.to_le_bytes()),
     }
-    Ok(())
 }
 
-fn put_array(out: &mut Vec<u8>, key: &str, array: &Array) -> Result<(), ErrorKind> {
-    let len = array.len() as u64;
-    check_limit(len, limits::ARRAY_ITEMS, || format!("key {}: items of an array", key.escape_debug()))?;
+fn put_array(out: &mut Vec<u8>, array: &Array) {
     out.extend(array.item_type().id().to_le_bytes());
-    out.extend(len.to_le_bytes());
+    out.extend((array.len() as u64).to_le_bytes());
     match array {
         Array::U8(v) => out.extend(v),
         Array::I8(v) => put_all(out, v, i8::to_le_bytes),
@@ -123,15 +138,9 @@ fn put_array(out: &mut Vec<u8>, key: &str, array: &Array) -> Result<(), ErrorKin
         Array::I32(v) => put_all(out, v, i32::to_le_bytes),
         Array::F32(v) => put_all(out, v, f32::to_le_bytes),
         Array::Bool(v) => out.extend(v.iter().map(|&b| u8::from(b))),
-        Array::String(v) => {
-            for text in v {
-                check_string(key, text)?;
-                put_string(out, text);
-            }
-        }
+        Array::String(v) => v.iter().for_each(|text| put_string(out, text)),
         Array::U64(v) => put_all(out, v, u64::to_le_bytes),
         Array::I64(v) => put_all(out, v, i64::to_le_bytes),
         Array::F64(v) => put_all(out, v, f64::to_le_bytes),
     }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `edgeclip.content_id`: what a vector was computed with, in one string.
 
-use edgeclip_gguf::{Array, File, Metadata, TensorInfo, Value};
+use edgeclip_gguf::{File, Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, schema};
@@ -18,7 +18,7 @@ impl ContentHasher {
         hasher.number(entries.len());
         for (key, value) in entries {
             hasher.string(key);
-            hasher.value(value);
+            hasher.0.update(value.to_bytes());
         }
         hasher
     }
@@ -48,42 +48,6 @@ impl ContentHasher {
     fn string(&mut self, s: &str) {
         self.number(s.len());
         self.0.update(s);
-    }
-
-    fn value(&mut self, value: &Value) {
-        self.0.update((value.value_type() as u32).to_le_bytes());
-        match value {
-            Value::U8(v) => self.0.update(v.to_le_bytes()),
-            Value::I8(v) => self.0.update(v.to_le_bytes()),
-            Value::U16(v) => self.0.update(v.to_le_bytes()),
-            Value::I16(v) => self.0.update(v.to_le_bytes()),
-            Value::U32(v) => self.0.update(v.to_le_bytes()),
-            Value::I32(v) => self.0.update(v.to_le_bytes()),
-            Value::F32(v) => self.0.update(v.to_le_bytes()),
-            Value::Bool(v) => self.0.update([u8::from(*v)]),
-            Value::String(v) => self.string(v),
-            Value::U64(v) => self.0.update(v.to_le_bytes()),
-            Value::I64(v) => self.0.update(v.to_le_bytes()),
-            Value::F64(v) => self.0.update(v.to_le_bytes()),
-            Value::Array(array) => {
-                self.0.update((array.item_type() as u32).to_le_bytes());
-                self.number(array.len());
-                match array {
-                    Array::U8(v) => self.0.update(v),
-                    Array::I8(v) => v.iter().for_each(|v| self.0.update(v.to_le_bytes())),
-                    Array::U16(v) => v.iter().for_each(|v| self.0.update(v.to_le_bytes())),
-                    Array::I16(v) => v.iter().for_each(|v| self.0.update(v.to_le_bytes())),
-                    Array::U32(v) => v.iter().for_each(|v| self.0.update(v.to_le_bytes())),
-                    Array::I32(v) => v.iter().for_each(|v| self.0.update(v.to_le_bytes())),
-                    Array::F32(v) => v.iter().for_each(|v| self.0.update(v.to_le_bytes())),
-                    Array::Bool(v) => v.iter().for_each(|v| self.0.update([u8::from(*v)])),
-                    Array::String(v) => v.iter().for_each(|v| self.string(v)),
-                    Array::U64(v) => v.iter().for_each(|v| self.0.update(v.to_le_bytes())),
-                    Array::I64(v) => v.iter().for_each(|v| self.0.update(v.to_le_bytes())),
-                    Array::F64(v) => v.iter().for_each(|v| self.0.update(v.to_le_bytes())),
-                }
-            }
-        }
     }
 }
 
