@@ -332,3 +332,124 @@ pub fn nearest(input: usize, output: usize, window: Range<usize>) -> Vec<Option<
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Weights of every filter for 7 -> 3 samples, as `Image.resize` of Pillow 13.0.0 shows them on seven pictures with
+    /// one white sample each: `(row of 7 inputs) -> 3 outputs`, 8 bits.
+    #[test]
+    fn impulses_are_pillows() {
+        for (filter, expected) in PILLOW_IMPULSES {
+            let taps = Taps::new(7, 3, filter, 0..3).to_fixed();
+            for (i, row) in expected.iter().enumerate() {
+                let mut source = [0; 7];
+                source[i] = 255;
+                let mut out = [0xa5; 3];
+                horizontal_u8(&source, 1, &taps, &mut out);
+                assert_eq!(out, *row, "{filter:?}, sample {i}");
+            }
+        }
+    }
+
+    /// A window is that part of the whole table.
+    #[test]
+    fn windows_are_parts() {
+        for (input, output) in [(1, 5), (5, 1), (17, 9), (9, 17), (100, 100), (60_000, 3)] {
+            for filter in Filter::ALL.into_iter().filter(|f| *f != Filter::Nearest) {
+                let whole = Taps::new(input, output, filter, 0..output);
+                for start in 0..output {
+                    let part = Taps::new(input, output, filter, start..output);
+                    assert_eq!(part.spans(), &whole.spans()[start..]);
+                    assert_eq!(part.weights(0), whole.weights(start));
+                }
+                assert!(whole.spans().iter().all(|s| s.len >= 1 && s.start + s.len <= input));
+                assert!(whole.spans().is_sorted_by_key(|s| s.start) && whole.spans().is_sorted_by_key(|s| s.start + s.len));
+                assert_eq!(whole.input().end, input);
+            }
+        }
+    }
+
+    /// Weights add up to one, so that flat areas stay flat: within half a step a weight.
+    #[test]
+    fn weights_add_up() {
+        for (input, output) in [(1, 7), (1000, 7), (7, 1000), (224, 225)] {
+            for filter in Filter::ALL.into_iter().filter(|f| *f != Filter::Nearest) {
+                let taps = Taps::new(input, output, filter, 0..output).to_fixed();
+                for i in 0..output {
+                    let weights = taps.weights(i);
+                    let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
+                    assert!(
+                        (sum - (1 << FRACTION_BITS)).unsigned_abs() as usize <= weights.len(),
+                        "{filter:?} {input} -> {output}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Bands of any height give the same sums, channels do not mix, and sums round half up.
+    #[test]
+    fn bands_and_channels() {
+        let source: Vec<u8> = (0..40u32).map(|i| (i * 37 % 251) as u8).collect();
+        let weights = [1 << 20, 3 << 20, -(1 << 20), 1 << 20, 0];
+        let mut whole = [0; 8];
+        vertical_u8(&source, &weights, &mut whole);
+        let mut parts = [0; 8];
+        vertical_u8(&source[..16], &weights[..2], &mut parts);
+        vertical_u8(&source[16..], &weights[2..], &mut parts);
+        assert_eq!(whole, parts);
+
+        let taps = Taps::new(10, 4, Filter::Bicubic, 1..4).to_fixed();
+        for channels in 1..=4 {
+            let mut mixed = vec![0xa5; 3 * channels];
+            horizontal_u8(&source[..10 * channels], channels, &taps, &mut mixed);
+            for c in 0..channels {
+                let plane: Vec<u8> = source[..10 * channels].iter().skip(c).step_by(channels).copied().collect();
+                let mut single = [0xa5; 3];
+                horizontal_u8(&plane, 1, &taps, &mut single);
+                assert_eq!(single, [mixed[c], mixed[channels + c], mixed[2 * channels + c]]);
+            }
+        }
+
+        let half = 1 << (FRACTION_BITS - 1);
+        let mut out = [0xa5; 5];
+        round_u8(&[half - 1, half, -5, i32::MAX - half, 255 << FRACTION_BITS], &mut out);
+        assert_eq!(out, [0, 1, 0, 255, 255]);
+    }
+
+    /// Pillow clamps the two bytes of a 16-bit sample on their own.
+    #[test]
+    fn words_overshoot_as_pillows() {
+        let mut out = [0xa5a5; 6];
+        round_u16(&[0.49, 0.5, -3.0, 65_535.4, 65_536.0, 65_541.0], &mut out);
+        assert_eq!(out, [0, 1, 0, 65_535, 65_280, 65_285]);
+        let mut sums = [0.0; 2];
+        vertical_u16(&[1, 2, 3, 4], &[0.5, 2.0], &mut sums);
+        assert_eq!(sums, [6.5, 9.0]);
+        let taps = Taps::new(2, 1, Filter::Box, 0..1);
+        horizontal_u16(&[1000, 2001], &taps, &mut out[..1]);
+        assert_eq!(out[0], 1501);
+    }
+
+    /// The step is added up; where it rounds otherwise than the product (8 -> 7, sample 3), Pillow has the sum's.
+    #[test]
+    fn nearest_adds_up() {
+        let plain =
+            |input, output| nearest(input, output, 0..output).into_iter().map(|i| i.map_or(-1, |i| i as i64)).collect::<Vec<_>>();
+        assert_eq!(plain(3, 3), [0, 1, 2]);
+        assert_eq!(plain(8, 7), PILLOW_8_TO_7);
+        assert_eq!(plain(2, 5), [0, 0, 1, 1, 1]);
+        assert_eq!(nearest(60_000, 7, 3..5), nearest(60_000, 7, 0..7)[3..5]);
+    }
+
+    const PILLOW_IMPULSES: [(Filter, [[u8; 3]; 7]); 5] = [
+        (Filter::Box, [[128, 0, 0], [128, 0, 0], [0, 85, 0], [0, 85, 0], [0, 85, 0], [0, 0, 128], [0, 0, 128]]),
+        (Filter::Bilinear, [[91, 0, 0], [109, 15, 0], [55, 60, 0], [0, 105, 0], [0, 60, 55], [0, 15, 109], [0, 0, 91]]),
+        (Filter::Hamming, [[98, 0, 0], [125, 3, 0], [32, 60, 0], [0, 129, 0], [0, 60, 32], [0, 3, 125], [0, 0, 98]]),
+        (Filter::Bicubic, [[98, 0, 0], [112, 12, 0], [54, 70, 0], [0, 107, 0], [0, 70, 54], [0, 12, 112], [0, 0, 98]]),
+        (Filter::Lanczos, [[100, 0, 4], [113, 15, 0], [60, 74, 0], [0, 106, 0], [0, 74, 60], [0, 15, 113], [4, 0, 100]]),
+    ];
+    const PILLOW_8_TO_7: [i64; 7] = [0, 1, 2, 3, 5, 6, 7];
+}

@@ -1,0 +1,245 @@
+//! Resizes the part of a picture that survives the crop, in the picture's own mode, and converts it to RGB.
+//!
+//! The source is walked once, row by row: a row is cut to the columns in use, premultiplied if it has
+//! alpha, resized horizontally into a band of rows, and the band is added to the sums of the output rows
+//! that it touches. Memory is a band, the sums of one crop, and the weights, however elongated the picture.
+
+use std::ops::Range;
+
+use edgeclip_kernels::resize::{self, Filter, Taps};
+
+use crate::picture::Samples;
+use crate::{Error, Picture};
+
+/// Sides of the whole resized picture, and the part of it that is wanted.
+pub(crate) struct Target {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) columns: Range<usize>,
+    pub(crate) rows: Range<usize>,
+}
+
+/// Rows that are resized horizontally before they are added up vertically: few enough for the cache.
+const BAND: usize = 16;
+
+/// Largest table of weights of one axis.
+const MAX_TAPS_BYTES: usize = 256 << 20;
+
+/// The crop, `[rows, columns, 3]` RGB.
+pub(crate) fn resize_to_rgb(picture: &Picture, filter: Filter, target: &Target) -> Result<Vec<u8>, Error> {
+    let resize = |samples: &[u8], channels, alpha| {
+        if filter == Filter::Nearest {
+            return Ok(pick(picture, samples, channels, target));
+        }
+        // Premultiplied only where the size changes at all; the reference copies a picture of the right size.
+        let changes = (picture.width(), picture.height()) != (target.width, target.height);
+        let alpha = if alpha && changes { Alpha::Last } else { Alpha::None };
+        window::<u8>(picture, samples, channels, alpha, filter, target)
+    };
+    Ok(match picture.samples() {
+        // Pillow resizes these by nearest neighbour, whatever the filter.
+        Samples::Bilevel(x) => pick(picture, x, 1, target).iter().flat_map(|&v| [v; 3]).collect(),
+        Samples::P(x, palette) => pick(picture, x, 1, target).iter().flat_map(|&i| palette[usize::from(i)]).collect(),
+        Samples::L(x) => resize(x, 1, false)?.iter().flat_map(|&v| [v; 3]).collect(),
+        Samples::La(x) => resize(x, 2, true)?.as_chunks::<2>().0.iter().flat_map(|&[v, _]| [v; 3]).collect(),
+        Samples::Rgb(x) => resize(x, 3, false)?,
+        Samples::Rgba(x) => resize(x, 4, true)?.as_chunks::<4>().0.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect(),
+        Samples::Cmyk(x) => resize(x, 4, false)?.as_chunks::<4>().0.iter().flat_map(|&ink| cmyk_to_rgb(ink)).collect(),
+        Samples::I16(x) => {
+            let grey = match filter {
+                Filter::Nearest => pick(picture, x, 1, target),
+                _ => window::<u16>(picture, x, 1, Alpha::None, filter, target)?,
+            };
+            // The reference clips 16-bit grey, it does not scale it: 256 and above are white.
+            grey.iter().flat_map(|&v| [v.min(255) as u8; 3]).collect()
+        }
+    })
+}
+
+/// Nearest neighbour.
+fn pick<T: Copy + Default>(picture: &Picture, samples: &[T], channels: usize, target: &Target) -> Vec<T> {
+    let columns = resize::nearest(picture.width(), target.width, target.columns.clone());
+    let rows = resize::nearest(picture.height(), target.height, target.rows.clone());
+    let mut out = Vec::with_capacity(rows.len() * columns.len() * channels);
+    for row in rows {
+        for &column in &columns {
+            match (row, column) {
+                (Some(y), Some(x)) => out.extend_from_slice(&samples[(y * picture.width() + x) * channels..][..channels]),
+                _ => out.extend(std::iter::repeat_n(T::default(), channels)),
+            }
+        }
+    }
+    out
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Alpha {
+    None,
+    /// The last channel is alpha; the others are premultiplied for the resize.
+    Last,
+}
+
+/// A sample type with Pillow's arithmetic for it.
+trait Sample: Copy + Default {
+    type Weight: Copy;
+    type Sum: Copy + Default;
+    fn taps(taps: Taps<f64>) -> Taps<Self::Weight>;
+    fn horizontal(row: &[Self], channels: usize, taps: &Taps<Self::Weight>, out: &mut [Self]);
+    fn vertical(band: &[Self], weights: &[Self::Weight], sums: &mut [Self::Sum]);
+    fn round(sums: &[Self::Sum], out: &mut [Self]);
+    fn premultiply(pixels: &mut [Self], channels: usize);
+    fn divide(pixels: &mut [Self], channels: usize);
+}
+
+impl Sample for u8 {
+    type Weight = i32;
+    type Sum = i32;
+    fn taps(taps: Taps<f64>) -> Taps<i32> {
+        taps.to_fixed()
+    }
+    fn horizontal(row: &[u8], channels: usize, taps: &Taps<i32>, out: &mut [u8]) {
+        resize::horizontal_u8(row, channels, taps, out);
+    }
+    fn vertical(band: &[u8], weights: &[i32], sums: &mut [i32]) {
+        resize::vertical_u8(band, weights, sums);
+    }
+    fn round(sums: &[i32], out: &mut [u8]) {
+        resize::round_u8(sums, out);
+    }
+    fn premultiply(pixels: &mut [u8], channels: usize) {
+        for pixel in pixels.chunks_exact_mut(channels) {
+            if let [colours @ .., alpha] = pixel {
+                for colour in colours {
+                    *colour = multiply_255(*colour, *alpha);
+                }
+            }
+        }
+    }
+    fn divide(pixels: &mut [u8], channels: usize) {
+        for pixel in pixels.chunks_exact_mut(channels) {
+            if let [colours @ .., alpha @ 1..=254] = pixel {
+                for colour in colours {
+                    *colour = (255 * u32::from(*colour) / u32::from(*alpha)).min(255) as u8;
+                }
+            }
+        }
+    }
+}
+
+impl Sample for u16 {
+    type Weight = f64;
+    type Sum = f64;
+    fn taps(taps: Taps<f64>) -> Taps<f64> {
+        taps
+    }
+    fn horizontal(row: &[u16], _: usize, taps: &Taps<f64>, out: &mut [u16]) {
+        resize::horizontal_u16(row, taps, out);
+    }
+    fn vertical(band: &[u16], weights: &[f64], sums: &mut [f64]) {
+        resize::vertical_u16(band, weights, sums);
+    }
+    fn round(sums: &[f64], out: &mut [u16]) {
+        resize::round_u16(sums, out);
+    }
+    // 16-bit pictures with alpha are read as 8-bit RGBA.
+    fn premultiply(_: &mut [u16], _: usize) {}
+    fn divide(_: &mut [u16], _: usize) {}
+}
+
+/// a * b / 255, rounded, by Pillow's `MULDIV255`.
+fn multiply_255(a: u8, b: u8) -> u8 {
+    let t = u32::from(a) * u32::from(b) + 128;
+    (((t >> 8) + t) >> 8) as u8
+}
+
+/// Pillow's `cmyk2rgb`.
+fn cmyk_to_rgb([c, m, y, k]: [u8; 4]) -> [u8; 3] {
+    let light = 255 - k;
+    [c, m, y].map(|ink| light - multiply_255(ink, light))
+}
+
+/// The window of one axis: weights, or none where the side stays as it is and the reference skips the pass.
+fn axis<S: Sample>(
+    picture: &Picture,
+    input: usize,
+    output: usize,
+    window: &Range<usize>,
+    filter: Filter,
+) -> Result<Option<Taps<S::Weight>>, Error> {
+    if input == output {
+        return Ok(None);
+    }
+    let bytes = resize::taps_per_sample(input, output, filter).saturating_mul(window.len()).saturating_mul(size_of::<f64>());
+    if bytes > MAX_TAPS_BYTES {
+        return Err(Error::TooElongated { width: picture.width(), height: picture.height() });
+    }
+    Ok(Some(S::taps(Taps::new(input, output, filter, window.clone()))))
+}
+
+/// Resizes with a filter; `samples` are `[height, width, channels]`, the result `[rows, columns, channels]`.
+fn window<S: Sample>(
+    picture: &Picture,
+    samples: &[S],
+    channels: usize,
+    alpha: Alpha,
+    filter: Filter,
+    target: &Target,
+) -> Result<Vec<S>, Error> {
+    let horizontal = axis::<S>(picture, picture.width(), target.width, &target.columns, filter)?;
+    let vertical = axis::<S>(picture, picture.height(), target.height, &target.rows, filter)?;
+    let columns = horizontal.as_ref().map_or(target.columns.clone(), Taps::input);
+    let rows = vertical.as_ref().map_or(target.rows.clone(), Taps::input);
+    let row_len = target.columns.len() * channels;
+    let mut out = vec![S::default(); target.rows.len() * row_len];
+    let mut sums = vec![S::Sum::default(); if vertical.is_some() { out.len() } else { 0 }];
+    let mut scratch = vec![S::default(); if alpha == Alpha::Last { picture.width() * channels } else { 0 }];
+    let mut band = vec![S::default(); BAND * row_len];
+    // The first output row that is not finished yet.
+    let mut first = 0;
+    let mut start = rows.start;
+    while start < rows.end {
+        let end = rows.end.min(start + BAND);
+        for y in start..end {
+            let mut row = &samples[y * picture.width() * channels..][..picture.width() * channels];
+            if alpha == Alpha::Last {
+                let used = columns.start * channels..columns.end * channels;
+                scratch[used.clone()].copy_from_slice(&row[used.clone()]);
+                S::premultiply(&mut scratch[used], channels);
+                row = &scratch;
+            }
+            let resized = &mut band[(y - start) * row_len..][..row_len];
+            match &horizontal {
+                Some(taps) => S::horizontal(row, channels, taps, resized),
+                None => resized.copy_from_slice(&row[columns.start * channels..columns.end * channels]),
+            }
+        }
+        match &vertical {
+            None => out[(start - rows.start) * row_len..(end - rows.start) * row_len]
+                .copy_from_slice(&band[..(end - start) * row_len]),
+            Some(taps) => {
+                for (i, span) in taps.spans().iter().enumerate().skip(first) {
+                    if span.start >= end {
+                        break;
+                    }
+                    // The part of the band that this output row takes, and its weights.
+                    let (from, to) = (span.start.max(start), (span.start + span.len).min(end));
+                    if from >= to {
+                        continue;
+                    }
+                    let weights = &taps.weights(i)[from - span.start..to - span.start];
+                    let rows = &band[(from - start) * row_len..(to - start) * row_len];
+                    S::vertical(rows, weights, &mut sums[i * row_len..][..row_len]);
+                }
+                first += taps.spans()[first..].iter().take_while(|s| s.start + s.len <= end).count();
+            }
+        }
+        start = end;
+    }
+    if vertical.is_some() {
+        S::round(&sums, &mut out);
+    }
+    if alpha == Alpha::Last {
+        S::divide(&mut out, channels);
+    }
+    Ok(out)
+}

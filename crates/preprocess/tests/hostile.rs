@@ -1,0 +1,177 @@
+//! Files that are cut, corrupt, absurd or no pictures: a clear error each, no panic, no memory for pixels that are not there.
+
+use edgeclip_preprocess::{Error, Format, Options, Picture, Resize, Spec, decode, preprocess};
+
+fn picture(name: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pictures").join(name);
+    std::fs::read(path).expect("the goldens are in the repository")
+}
+
+fn error(bytes: &[u8]) -> Error {
+    decode(bytes, &Options::default()).expect_err("a bad file")
+}
+
+/// A PNG with a header of these sides, 8-bit RGB, and no picture data to speak of.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let crc = |data: &[u8]| {
+        !data.iter().fold(!0u32, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+        })
+    };
+    let mut out = b"\x89PNG\r\n\x1a\n".to_vec();
+    let ihdr = [b"IHDR".as_slice(), &width.to_be_bytes(), &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
+    for chunk in [ihdr, b"IDAT\x78\x9c\x03\0\0\0\0\x01".to_vec(), b"IEND".to_vec()] {
+        out.extend((chunk.len() as u32 - 4).to_be_bytes());
+        out.extend(&chunk);
+        out.extend(crc(&chunk).to_be_bytes());
+    }
+    out
+}
+
+#[test]
+fn a_huge_png_header_is_refused_before_anything_is_allocated() {
+    let error = error(&png_header(60_000, 60_000));
+    assert_eq!(error, Error::TooManyPixels { width: 60_000, height: 60_000, limit: 178_956_970 });
+    assert_eq!(error.to_string(), "picture of 60000 x 60000 pixels is over the limit of 178956970 pixels");
+    // Below the cap, but 78 bytes cannot hold it: deflate expands 1,032-fold at most.
+    let error = self::error(&png_header(13_000, 13_000));
+    assert!(matches!(error, Error::Damaged { format: Format::Png, .. }), "{error}");
+}
+
+/// The cap counts pixels, of every format.
+#[test]
+fn the_cap_is_the_callers() {
+    for (name, pixels) in [
+        ("rgb-13x31.png", 403),
+        ("rgb-420.jpg", 30653),
+        ("lossless.webp", 1551),
+        ("p.gif", 1395),
+        ("p8.bmp", 1189),
+        ("rgb.tif", 1053),
+    ] {
+        let at = |max_pixels| decode(&picture(name), &Options { max_pixels, ..Options::default() });
+        assert!(at(pixels).is_ok(), "{name}");
+        assert!(matches!(at(pixels - 1), Err(Error::TooManyPixels { limit, .. }) if limit == pixels - 1), "{name}");
+    }
+}
+
+#[test]
+fn other_files_are_named() {
+    let text = b"This is a text file with the name of a picture.";
+    assert_eq!(error(text).to_string(), "not a picture: expected PNG, JPEG, WebP, GIF, BMP or TIFF, found bytes \"This is \"");
+    assert_eq!(error(b"").to_string(), "not a picture: the file is empty");
+    assert_eq!(
+        error(b"\x89PNG").to_string(),
+        "not a picture: expected PNG, JPEG, WebP, GIF, BMP or TIFF, found bytes \"\\x89PNG\""
+    );
+    // The name does not matter, the content does.
+    assert_eq!(Format::of(&picture("rgb-420.jpg")), Some(Format::Jpeg));
+}
+
+#[test]
+fn sides_of_zero_are_refused() {
+    let mut bmp = picture("rgb.bmp");
+    bmp[18..22].fill(0);
+    assert_eq!(error(&bmp), Error::NoPixels { width: 0, height: 29 });
+    let mut gif = picture("p.gif");
+    gif[6..10].fill(0);
+    let frame = gif.windows(9).position(|w| w == [0x2c, 0, 0, 0, 0, 45, 0, 31, 0]).expect("the frame's descriptor");
+    gif[frame + 5..frame + 9].fill(0);
+    assert!(matches!(error(&gif), Error::NoPixels { .. } | Error::Damaged { .. }));
+    assert!(matches!(error(&png_header(0, 5)), Error::NoPixels { .. } | Error::Damaged { .. }));
+}
+
+/// One picture of every format and decoder.
+const SAMPLES: [&str; 18] = [
+    "rgb-47x61.png",
+    "p4-interlaced.png",
+    "exif-ztext.png",
+    "rgb-420.jpg",
+    "progressive.jpg",
+    "restarts.jpg",
+    "ycck.jpg",
+    "lossless-alpha.webp",
+    "lossy-alpha.webp",
+    "animated-alpha.webp",
+    "animated.gif",
+    "offset-transparent.gif",
+    "rgb.bmp",
+    "rle8.bmp",
+    "rle4.bmp",
+    "rgb-lzw-predictor.tif",
+    "1-group4.tif",
+    "p.tif",
+];
+
+/// Cut anywhere in its first nine tenths, a file is an error.
+#[test]
+fn cut_files_are_errors() {
+    for name in SAMPLES {
+        let whole = picture(name);
+        assert!(decode(&whole, &Options::default()).is_ok(), "{name}");
+        // An animation's first frame may be whole although the file is cut.
+        let upto = if name.starts_with("animated") { whole.len() / 4 } else { whole.len() * 9 / 10 };
+        for step in 0..60 {
+            let cut = upto * step / 60;
+            match decode(&whole[..cut], &Options::default()) {
+                Err(error) => assert!(!error.to_string().contains('\n'), "{name} cut at {cut}: {error}"),
+                Ok(_) => panic!("{name} cut at {cut} of {} passes for whole", whole.len()),
+            }
+        }
+    }
+}
+
+/// Changed bytes give an error or some picture of at most the size that the header states, never a panic.
+#[test]
+fn corrupt_files_do_not_panic() {
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let options = Options { max_pixels: 1 << 20, ..Options::default() };
+    for name in SAMPLES {
+        let whole = picture(name);
+        for round in 0..150 {
+            let mut bytes = whole.clone();
+            for _ in 0..=round % 4 {
+                // Half of the changes hit the headers.
+                let range = if random(2) == 0 { bytes.len().min(64) } else { bytes.len() };
+                let at = random(range);
+                bytes[at] = [0, 0xff, 0x7f, 0x80, random(256) as u8][random(5)];
+            }
+            if let Ok(picture) = decode(&bytes, &options) {
+                assert!(picture.width() * picture.height() <= 1 << 20, "{name}, round {round}");
+                Spec::openai(8).crop(&picture).expect("a decoded picture can be cropped");
+            }
+        }
+    }
+}
+
+/// 1 x 60,000 would be 224 x 13,440,000 whole; only the crop is made, and equal to the reference where that can be
+/// run (`tests/golden.rs`). Here: it is done, and shows the middle of the picture.
+#[test]
+fn elongated_pictures_cost_little() {
+    let tall = Picture::from_rgb(1, 60_000, (0..60_000).flat_map(|y| [((y + 100) / 200 % 256) as u8; 3]).collect()).unwrap();
+    let crop = Spec::openai(224).crop(&tall).unwrap();
+    assert_eq!(crop.crop().unwrap(), vec![150; 224 * 224 * 3]);
+    let wide = Picture::from_rgb(60_000, 1, vec![7; 180_000]).unwrap();
+    assert_eq!(Spec::openai(336).crop(&wide).unwrap().crop().unwrap(), vec![7; 336 * 336 * 3]);
+    let squash = Spec { resize: Resize::Squash, ..Spec::openai(224) };
+    assert_eq!(squash.crop(&wide).unwrap().crop().unwrap(), vec![7; 224 * 224 * 3]);
+}
+
+/// What cannot be resized in bounded memory or time is an error, as it is in Pillow.
+#[test]
+fn absurd_sides_are_errors() {
+    let line = Picture::from_rgb(1, 10_000_000, vec![0; 30_000_000]).unwrap();
+    assert_eq!(Spec::openai(224).crop(&line), Err(Error::TooElongated { width: 1, height: 10_000_000 }));
+    let squash = Spec { resize: Resize::Squash, ..Spec::openai(224) };
+    assert_eq!(squash.crop(&line), Err(Error::TooElongated { width: 1, height: 10_000_000 }));
+    assert!(matches!(
+        preprocess(&picture("rgb.bmp"), &Spec::openai(0), &Options::default()),
+        Err(Error::Spec { field: "size", .. })
+    ));
+}
