@@ -103,6 +103,17 @@ impl Activations {
         }
     }
 
+    /// The rows as f32.
+    ///
+    /// # Panics
+    /// If they are signed bytes.
+    pub fn into_f32(self) -> Vec<f32> {
+        match self.values {
+            Values::F32(values) => values,
+            Values::Int8 { .. } => panic!("the rows are signed bytes"),
+        }
+    }
+
     /// Rows `first..first + m`, if they are signed bytes.
     pub(crate) fn as_int8(&self, first: usize, m: usize) -> Option<Int8Rows<'_>> {
         match &self.values {
