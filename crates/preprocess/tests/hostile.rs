@@ -64,6 +64,7 @@ fn other_files_are_named() {
         error(b"\x89PNG").to_string(),
         "not a picture: expected PNG, JPEG, WebP, GIF, BMP or TIFF, found bytes \"\\x89PNG\""
     );
+    assert!(matches!(error(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1"), Error::UnknownFormat { .. }));
     // The name does not matter, the content does.
     assert_eq!(Format::of(&picture("rgb-420.jpg")), Some(Format::Jpeg));
 }
@@ -174,4 +175,38 @@ fn absurd_sides_are_errors() {
         preprocess(&picture("rgb.bmp"), &Spec::openai(0), &Options::default()),
         Err(Error::Spec { field: "size", .. })
     ));
+}
+
+/// What `docs/preprocessing.md` declares unread says so, and is not called damaged.
+#[test]
+fn what_is_not_read_is_named() {
+    let unsupported = |bytes: &[u8], format: Format| match error(bytes) {
+        Error::Unsupported { format: found, what } => {
+            assert_eq!(found, format);
+            what
+        }
+        other => panic!("{other}"),
+    };
+    // The frame header's marker says which coding the scans use: SOF9 is sequential arithmetic.
+    let mut jpeg = picture("rgb-420.jpg");
+    let frame = jpeg.windows(4).position(|w| w == [0xff, 0xc0, 0, 0x11]).expect("a frame header");
+    jpeg[frame + 1] = 0xc9;
+    assert_eq!(unsupported(&jpeg, Format::Jpeg), "arithmetic coding");
+    jpeg[frame + 1] = 0xc3;
+    assert_eq!(unsupported(&jpeg, Format::Jpeg), "lossless or hierarchical coding");
+    jpeg[frame + 1] = 0xc0;
+    jpeg[frame + 4] = 12;
+    assert_eq!(unsupported(&jpeg, Format::Jpeg), "12 bits a sample");
+
+    // TIFF: the value of a SHORT entry, little-endian, follows its tag, type and count.
+    let tiff = |tag: u16, value: u16| {
+        let mut bytes = picture("rgb.tif");
+        let entry = [tag.to_le_bytes(), 3u16.to_le_bytes(), [1, 0], [0, 0]].concat();
+        let at = bytes.windows(8).position(|w| w == entry).expect("the entry") + 8;
+        bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+        bytes
+    };
+    assert_eq!(unsupported(&picture("planes.tif"), Format::Tiff), "a plane for each channel");
+    assert!(unsupported(&tiff(259, 7), Format::Tiff).contains("JPEG"));
+    assert!(unsupported(&tiff(262, 6), Format::Tiff).contains("photometric interpretation 6"));
 }

@@ -74,7 +74,8 @@ pub struct Options {
     /// Turn the picture upright as its EXIF orientation says. The reference pipelines do not (TIFF apart, which
     /// Pillow always turns), so `false` is for equality with them.
     pub exif: bool,
-    /// Largest width times height. A pixel takes 1 to 4 bytes while its picture is decoded, 8 at most.
+    /// Largest width times height. A pixel takes up to 12 bytes while its picture is decoded
+    /// (a progressive JPEG of four components; 3 to 6 for most), and 1 to 4 afterwards.
     pub max_pixels: u64,
 }
 

@@ -43,7 +43,10 @@ pub(super) fn decode(bytes: &[u8], options: &Options) -> Result<Decoded, Error> 
     let colour_map = numbers(Tag::ColorMap)?.unwrap_or_default();
     let xmp = numbers(Tag::Unknown(700)).ok().flatten();
 
-    let bit = bits[0];
+    if !matches!(photometric, WHITE_IS_ZERO | BLACK_IS_ZERO | RGB | PALETTE | CMYK) {
+        return Err(unsupported(Format::Tiff, format_args!("photometric interpretation {photometric}")));
+    }
+    let bit = *bits.first().ok_or_else(|| damaged(Format::Tiff, "no bits a sample"))?;
     if bits.iter().any(|b| *b != bit) || !matches!(bit, 1 | 2 | 4 | 8 | 16) || formats.iter().any(|f| *f != 1) {
         return Err(unsupported(Format::Tiff, format_args!("{bits:?} bits a sample of format {formats:?}")));
     }
