@@ -75,14 +75,14 @@ impl Bpe {
             }
         }
         // Only now is it known which merge is the last to make a token.
-        for (&(left, right), &Merge { rank, .. }) in &self.merges {
-            let by = made_by[left as usize].max(made_by[right as usize]);
-            if let Some(by) = by.filter(|&by| by >= rank) {
-                let (rank, made_by) = (rank as usize, by as usize);
-                return Err(Error::MergeOrder { rank, merge: shortened(&merges[rank]), made_by });
-            }
+        let made_late = |(&(left, right), merge): (&(u32, u32), &Merge)| {
+            let by = made_by[left as usize].max(made_by[right as usize])?;
+            (by >= merge.rank).then_some((merge.rank as usize, by as usize))
+        };
+        match self.merges.iter().filter_map(made_late).min() {
+            Some((rank, made_by)) => Err(Error::MergeOrder { rank, merge: shortened(&merges[rank]), made_by }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The merges of a file that lists none. Its tokens are in the order of the merges that made them, so the merge of a token is
@@ -192,3 +192,6 @@ impl Word {
         &self.tokens
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ pub enum Overlong {
 }
 
 /// The longest text that is taken, in bytes. A model reads 77 tokens: what is longer is no sentence but a mistake.
-const MAX_TEXT: usize = 1 << 24;
+const MAX_TEXT: usize = 1 << 20;
 
 /// Turns text into the ids of OpenAI's `clip.tokenize`, for any vocabulary of that kind.
 pub struct Tokenizer {
@@ -84,7 +84,7 @@ impl Tokenizer {
     /// The ids of a text without start and end token, however many (`SimpleTokenizer.encode`).
     ///
     /// # Errors
-    /// [`Error::TextTooLarge`] beyond 16 MiB.
+    /// [`Error::TextTooLarge`] beyond 1 MiB.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
         let mut ids = Vec::new();
         self.append(text, &mut Word::default(), &mut ids)?;
@@ -95,7 +95,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`Error::TooLong`] for a text with more than [`Self::context_length`] ids, unless `overlong` says to truncate it;
-    /// [`Error::TextTooLarge`] beyond 16 MiB.
+    /// [`Error::TextTooLarge`] beyond 1 MiB.
     pub fn tokenize<S: AsRef<str>>(&self, texts: &[S], overlong: Overlong) -> Result<TokenBatch, Error> {
         let mut batch = TokenBatch::default();
         let mut word = Word::default();

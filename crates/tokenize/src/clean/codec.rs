@@ -37,6 +37,12 @@ impl Codec {
         Self { sloppy: name.starts_with("sloppy"), macroman: name == "macroman", latin_1: name == "latin-1", decode, encode }
     }
 
+    /// The character of a byte from 0x80 on.
+    #[cfg(test)]
+    pub(super) fn decoded(&self, byte: u8) -> char {
+        self.decode[usize::from(byte) - 0x80]
+    }
+
     /// The bytes that decode to `text`, or None where a character has none.
     pub(super) fn encode(&self, text: &[char]) -> Option<Vec<u8>> {
         let byte = |&c: &char| match c {

@@ -1,0 +1,60 @@
+//! The time of a start and of texts, with CLIP's vocabulary: `cargo bench -p edgeclip-tokenize`.
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use edgeclip_tokenize::{Clean, Overlong, Tokenizer, Vocabulary};
+use std::hint::black_box;
+use tokenizers::models::bpe::BPE;
+
+fn vocabulary() -> Vocabulary {
+    let merges: Vec<String> = include_str!("../data/clip-merges.txt").lines().map(String::from).collect();
+    let printable = (33..=126u8).chain(161..=172).chain(174..=255).map(char::from);
+    let bytes: Vec<String> = printable.chain('\u{100}'..='\u{143}').map(String::from).collect();
+    let mut tokens = bytes.clone();
+    tokens.extend(bytes.iter().map(|byte| format!("{byte}</w>")));
+    tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
+    tokens.extend(["<|startoftext|>", "<|endoftext|>"].map(String::from));
+    let end = tokens.len() as u32 - 1;
+    Vocabulary { tokens, merges: Some(merges), start: end - 1, end, pad: 0, context_length: 77, clean: Clean::Clip }
+}
+
+fn start(c: &mut Criterion) {
+    let mut group = c.benchmark_group("new");
+    let listed = vocabulary();
+    group.bench_function("listed merges", |b| {
+        b.iter_batched(|| listed.clone(), |v| Tokenizer::new(v).expect("CLIP's vocabulary"), BatchSize::LargeInput);
+    });
+    let recovered = Vocabulary { merges: None, ..listed.clone() };
+    group.bench_function("recovered merges", |b| {
+        b.iter_batched(|| recovered.clone(), |v| Tokenizer::new(v).expect("CLIP's vocabulary"), BatchSize::LargeInput);
+    });
+    // What the alternative takes for its model alone: no check, no cleaning, no special tokens (docs/tokenizer.md).
+    let pair = |merge: &String| merge.split_once(' ').map(|(left, right)| (left.to_owned(), right.to_owned()));
+    group.bench_function("the model of tokenizers", |b| {
+        b.iter_batched(
+            || listed.clone(),
+            |v| {
+                let ids: ahash::AHashMap<String, u32> = v.tokens.into_iter().zip(0..).collect();
+                let merges = v.merges.iter().flatten().filter_map(pair).collect();
+                BPE::builder().vocab_and_merges(ids, merges).end_of_word_suffix("</w>".into()).build().expect("CLIP's merges")
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+fn texts(c: &mut Criterion) {
+    let tokenizer = Tokenizer::new(vocabulary()).expect("CLIP's vocabulary");
+    let mut group = c.benchmark_group("tokenize");
+    for (name, text) in [
+        ("plain caption", "a photo of two dogs playing with a frisbee on the beach at sunset"),
+        ("caption with an accent", "a photo of a café with two dogs playing with a frisbee at sunset"),
+        ("mojibake", "a photo of a cafÃ© with two dogs â€œplayingâ€\u{9d} with a frisbee at sunset"),
+    ] {
+        group.bench_function(name, |b| b.iter(|| tokenizer.tokenize(&[black_box(text)], Overlong::Error).expect("a short text")));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, start, texts);
+criterion_main!(benches);
