@@ -56,5 +56,5 @@ pub use crate::{
     metadata::Metadata,
     tensor_type::{Block, TensorType},
     value::{Array, FromValue, Value, ValueType},
-    writer::{TensorSpec, Writer},
+    writer::{Completed, TensorSpec, Writer},
 };

@@ -162,12 +162,21 @@ impl Writer {
         })
     }
 
-    /// Checks that every tensor is complete, makes sure that the file is on the disk, and puts it in the target's place at once.
+    /// [`complete`](Self::complete) and [`publish`](Completed::publish) in one.
+    ///
+    /// # Errors
+    /// Those of the two. The target is untouched then, and the temporary file is gone.
+    pub fn finish(self) -> Result<(), Error> {
+        self.complete()?.publish()
+    }
+
+    /// Checks that every tensor is complete and makes sure that the file is on the disk, under its temporary name still, so that it can
+    /// be read back and judged before anybody sees it.
     ///
     /// # Errors
     /// [`ErrorKind::TensorBytes`] with the first tensor that is not complete, and what the system refuses. The target is untouched
     /// then, and the temporary file is gone.
-    pub fn finish(mut self) -> Result<(), Error> {
+    pub fn complete(mut self) -> Result<Completed, Error> {
         if let Some(tensor) = self.tensors.get(self.current) {
             let expected = tensor.bytes.unwrap_or(0);
             return Err(self.error(ErrorKind::TensorBytes { name: tensor.name.clone(), expected, found: self.written }));
@@ -176,11 +185,8 @@ impl Writer {
             out.flush()?;
             out.get_ref().sync_all()
         })?;
-        let Self { out, temp, path, .. } = self;
-        drop(out);
-        temp.persist(&path).map_err(|e| Error::io(&path, "move the finished file into its place", e.error))?;
-        sync_folder(&path);
-        Ok(())
+        let Self { temp, path, .. } = self;
+        Ok(Completed { temp, path })
     }
 
     fn error(&self, kind: ErrorKind) -> Error {
@@ -196,6 +202,31 @@ impl Writer {
             self.broken = true;
             Error::io(&self.path, "write it", source)
         })
+    }
+}
+
+/// A whole file under its temporary name. Dropping it removes it.
+#[derive(Debug)]
+pub struct Completed {
+    temp: TempPath,
+    path: PathBuf,
+}
+
+impl Completed {
+    /// The temporary name.
+    pub fn temporary_path(&self) -> &Path {
+        &self.temp
+    }
+
+    /// Puts the file in the target's place at once. Close every map of it first: some systems do not rename mapped files.
+    ///
+    /// # Errors
+    /// What the system refuses. The target is untouched then, and the temporary file is gone.
+    pub fn publish(self) -> Result<(), Error> {
+        let Self { temp, path } = self;
+        temp.persist(&path).map_err(|e| Error::io(&path, "move the finished file into its place", e.error))?;
+        sync_folder(&path);
+        Ok(())
     }
 }
 

@@ -68,6 +68,27 @@ fn an_old_target_is_replaced_by_finish_and_a_map_of_it_stays_whole() {
 }
 
 #[test]
+fn a_complete_file_can_be_read_before_it_is_published_or_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.gguf");
+    let complete = || {
+        let mut writer = Writer::create(&path, &Metadata::new(), &specs()).unwrap();
+        writer.write(&[3; 20]).unwrap();
+        writer.write(&[3; 34]).unwrap();
+        writer.complete().unwrap()
+    };
+    let completed = complete();
+    let file = File::open(completed.temporary_path()).unwrap();
+    assert_eq!(file.data(file.tensor("b").unwrap()).unwrap(), [3u8; 34][..]);
+    assert!(!path.exists());
+    drop((file, completed));
+    assert_eq!(files(folder.path()).len(), 0, "dropping it removes it");
+    complete().publish().unwrap();
+    assert_eq!(files(folder.path()), ["m.gguf"]);
+    File::open(&path).unwrap();
+}
+
+#[test]
 fn nothing_is_left_and_nothing_changed_without_finish() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.gguf");
