@@ -1,0 +1,110 @@
+//! Which model, and what is written beside every vector about it.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use edgeclip::Clip;
+use edgeclip_gguf::File;
+use serde::Serialize;
+
+/// The environment variable that names a model.
+pub(crate) const VARIABLE: &str = "EDGECLIP_MODEL";
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// GGUF file of the model [default: the file that the environment variable EDGECLIP_MODEL names]
+    #[arg(long, short, value_name = "FILE", help_heading = "Model")]
+    model: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    /// The model asked for, loaded.
+    pub(crate) fn load(&self) -> Result<Model> {
+        Model::load(&path(self.model.as_deref())?)
+    }
+}
+
+/// The file that is given or that the environment names.
+pub(crate) fn path(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
+    }
+    match std::env::var_os(VARIABLE) {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => bail!(
+            "no model: give --model FILE or set {VARIABLE}; a Hugging Face CLIP folder becomes such a file by \
+             `edgeclip convert FOLDER --output model.gguf`, then add `--model model.gguf`"
+        ),
+    }
+}
+
+/// A loaded model, and its origin.
+pub(crate) struct Model {
+    pub(crate) clip: Clip,
+    pub(crate) origin: Origin,
+}
+
+impl Model {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            bail!(
+                "{0}: this is a folder, not a GGUF file; convert it first: edgeclip convert {0} --output model.gguf",
+                path.display()
+            );
+        }
+        let clip = Clip::load(path)?;
+        let origin = Origin {
+            name: clip.config().name.clone().unwrap_or_else(|| stem(path)),
+            ty: main_type(&File::open(path)?),
+            content_id: clip.content_id().map(str::to_owned),
+        };
+        Ok(Self { clip, origin })
+    }
+}
+
+/// What a vector was computed with; vectors of different content ids must not be compared.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Origin {
+    /// The name in the file, or else the file's own.
+    pub(crate) name: String,
+    /// The type that most weights have.
+    #[serde(rename = "type")]
+    pub(crate) ty: String,
+    /// Absent in files of other converters.
+    pub(crate) content_id: Option<String>,
+}
+
+/// The tensor type that holds the most elements.
+pub(crate) fn main_type(file: &File) -> String {
+    let mut elements: HashMap<String, u128> = HashMap::new();
+    for tensor in file.tensors() {
+        *elements.entry(tensor.ty.to_string()).or_default() += u128::from(tensor.elements());
+    }
+    // By name where there are as many, so that the answer is always the same.
+    elements.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0))).map_or_else(|| "none".to_owned(), |(ty, _)| ty)
+}
+
+/// A file's name without its extension.
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_wins() {
+        assert_eq!(path(Some(Path::new("a.gguf"))).unwrap(), Path::new("a.gguf"));
+    }
+
+    #[test]
+    fn names_come_from_files() {
+        assert_eq!(stem(Path::new("x/b32-q8_0.gguf")), "b32-q8_0");
+        assert_eq!(stem(Path::new("/")), "/");
+    }
+}

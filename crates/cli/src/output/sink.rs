@@ -1,0 +1,119 @@
+//! Standard output, or a file that appears when all of it is there.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, StdoutLock, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+/// Where bytes go. A file is written under another name and renamed by [`commit`](Sink::commit); dropped without it, nothing is left.
+pub(crate) enum Sink {
+    Stdout(BufWriter<StdoutLock<'static>>),
+    File { writer: BufWriter<File>, temporary: Option<PathBuf>, target: PathBuf },
+}
+
+impl Sink {
+    /// The file, or standard output without one.
+    pub(crate) fn open(target: Option<&Path>) -> Result<Self> {
+        let Some(target) = target else {
+            return Ok(Self::Stdout(BufWriter::new(io::stdout().lock())));
+        };
+        let cannot = || format!("{}: cannot write it; is there such a folder?", target.display());
+        match fs::metadata(target) {
+            // A device or pipe is written to; renaming would replace it.
+            Ok(found) if !found.is_file() => {
+                let file = File::options().write(true).open(target).with_context(cannot)?;
+                Ok(Self::File { writer: BufWriter::new(file), temporary: None, target: target.to_owned() })
+            }
+            found => {
+                // Of a symbolic link the file behind it is replaced, not the link.
+                let target = if found.is_ok() { fs::canonicalize(target).with_context(cannot)? } else { target.to_owned() };
+                let mut name = std::ffi::OsString::from(".");
+                name.push(target.file_name().with_context(cannot)?);
+                name.push(format!(".{}.tmp", std::process::id()));
+                let temporary = target.with_file_name(name);
+                let file = File::create_new(&temporary).with_context(cannot)?;
+                Ok(Self::File { writer: BufWriter::new(file), temporary: Some(temporary), target })
+            }
+        }
+    }
+
+    /// Puts everything in place.
+    pub(crate) fn commit(mut self) -> Result<()> {
+        self.flush().with_context(|| self.name())?;
+        if let Self::File { writer, temporary, target } = &mut self
+            && let Some(written) = temporary
+        {
+            writer.get_ref().sync_all().with_context(|| format!("{}: cannot write it", target.display()))?;
+            fs::rename(written, &*target).with_context(|| format!("{}: cannot put it in place", target.display()))?;
+            *temporary = None;
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Stdout(_) => "standard output".to_owned(),
+            Self::File { target, .. } => target.display().to_string(),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(writer) => writer.write(bytes),
+            Self::File { writer, .. } => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(writer) => writer.flush(),
+            Self::File { writer, .. } => writer.flush(),
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Self::File { temporary: Some(temporary), .. } = self {
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("out.json");
+        fs::write(&target, "old").unwrap();
+        let mut sink = Sink::open(Some(&target)).unwrap();
+        sink.write_all(b"new").unwrap();
+        drop(sink);
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        let mut sink = Sink::open(Some(&target)).unwrap();
+        sink.write_all(b"new").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        sink.commit().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "no temporary file is left");
+        let error = Sink::open(Some(&root.path().join("no/out.json"))).err().unwrap();
+        assert!(error.to_string().contains("is there such a folder?"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_not_replaced() {
+        let mut sink = Sink::open(Some(Path::new("/dev/null"))).unwrap();
+        sink.write_all(b"x").unwrap();
+        sink.commit().unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+}

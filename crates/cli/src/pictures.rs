@@ -1,0 +1,95 @@
+//! Pictures to vectors: read and preprocess a batch in parallel, encode it, go on. Only one batch is in memory.
+
+use std::num::NonZeroUsize;
+
+use anyhow::Result;
+use clap::Args;
+use edgeclip::{Clip, PictureOptions, Pixels};
+use rayon::prelude::*;
+
+use crate::{
+    console::Console,
+    inputs::{Input, Missing},
+    interrupt,
+};
+
+/// How picture files are read.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// Take pictures as they are stored, whatever their EXIF orientation says (the Python reference does so)
+    #[arg(long, help_heading = "Pictures")]
+    no_exif: bool,
+    /// Refuse pictures of more pixels than this [default: 178956970, Pillow's limit]
+    #[arg(long, value_name = "N", help_heading = "Pictures")]
+    max_pixels: Option<u64>,
+}
+
+impl ReadArgs {
+    pub(crate) fn options(&self) -> PictureOptions {
+        let default = PictureOptions::default();
+        PictureOptions { exif: !self.no_exif, max_pixels: self.max_pixels.unwrap_or(default.max_pixels) }
+    }
+}
+
+/// How many inputs, and what to do about bad ones.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BatchArgs {
+    /// Encode so many inputs at a time; speed and memory depend on it, vectors of quantized models do not
+    #[arg(long, value_name = "N", default_value = "32", help_heading = "Input")]
+    pub(crate) batch: NonZeroUsize,
+    /// Stop at the first input that fails (exit code 1) instead of skipping it
+    #[arg(long, help_heading = "Input")]
+    pub(crate) strict: bool,
+}
+
+/// Everything about a run over pictures but the pictures.
+pub(crate) struct PictureJob<'a> {
+    pub(crate) clip: &'a Clip,
+    pub(crate) options: PictureOptions,
+    pub(crate) batch: &'a BatchArgs,
+    pub(crate) console: &'a Console,
+}
+
+impl PictureJob<'_> {
+    /// The preprocessed picture.
+    fn pixels(&self, input: &Input) -> Result<Pixels> {
+        Ok(self.clip.preprocess_with(&input.read()?, &self.options)?)
+    }
+
+    /// Calls `each` with the position, the input and the vector (as the model gives it) of every picture that can be encoded, in order.
+    /// The others are reported.
+    pub(crate) fn encode(
+        &self,
+        inputs: &[Result<Input, Missing>],
+        mut each: impl FnMut(usize, &Input, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let bar = (inputs.len() > self.batch.batch.get()).then(|| self.console.bar("pictures", inputs.len() as u64));
+        for (b, batch) in inputs.chunks(self.batch.batch.get()).enumerate() {
+            interrupt::check()?;
+            let read: Vec<Option<Result<Pixels>>> =
+                batch.par_iter().map(|input| input.as_ref().ok().map(|input| self.pixels(input))).collect();
+            let (mut pixels, mut encoded) = (Vec::new(), Vec::new());
+            for (i, (input, result)) in batch.iter().zip(read).enumerate() {
+                match (input, result) {
+                    (Ok(input), Some(Ok(picture))) => {
+                        pixels.push(picture);
+                        encoded.push((b * self.batch.batch.get() + i, input));
+                    }
+                    (Ok(input), Some(Err(error))) => self.console.failure(&input.label, &error, self.batch.strict)?,
+                    (Err((label, error)), _) => self.console.failure(label, error, self.batch.strict)?,
+                    (Ok(_), None) => {}
+                }
+            }
+            if !pixels.is_empty() {
+                let embeddings = self.clip.encode_image(&pixels)?;
+                for ((index, input), vector) in encoded.into_iter().zip(embeddings.rows()) {
+                    each(index, input, vector)?;
+                }
+            }
+            if let Some(bar) = &bar {
+                bar.advance(batch.len() as u64);
+            }
+        }
+        Ok(())
+    }
+}
