@@ -198,6 +198,16 @@ def png_sizes():
         name = put(f"rgb-{width}x{height}.png", png(make(f"{width}x{height}", height, width) // levels * levels, 8, 2))
         case(name, size=224, tensor=(width, height) in [(223, 225), (224, 224)])
         case(name, size=29)
+    # Pillow 13 runs the vertical pass first where the height loses more than twice what the width does: both sides of that.
+    for width, height in [(50, 99), (50, 100), (50, 101), (50, 150), (31, 400), (89, 239)]:
+        case(put(f"tall-{width}x{height}.png", png(noise(f"tall{width}x{height}", height, width), 8, 2)))
+        case(f"tall-{width}x{height}.png", resize="squash")
+    for name, kind, depth, channels in [("l", 0, 8, 1), ("la", 4, 8, 2), ("rgba", 6, 8, 4), ("i16", 0, 16, 1)]:
+        pixels = noise(f"tall-{name}", 120, 40, channels, 256).astype(int)
+        case(put(f"tall-{name}.png", png(pixels if depth == 8 else pixels * 2, depth, kind)))
+    for width, height in [(30, 60), (30, 61), (14, 62), (100, 62)]:  # one side enlarged
+        name = put(f"tall-mixed-{width}x{height}.png", png(noise(f"mixed{width}x{height}", height, width), 8, 2))
+        case(name, size=40, resize="squash")
     for side in (1, 2):
         case(f"rgb-{side}x1.png", size=224)
     case("rgb-47x61.png", size=336)
