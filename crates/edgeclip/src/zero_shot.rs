@@ -141,6 +141,16 @@ impl Classifier {
         Ok(Self { labels, vectors })
     }
 
+    /// Appends the labels of another classifier of the same model, so that a long list can be encoded in steps.
+    ///
+    /// # Errors
+    /// [`crate::Error::Model`] if the other is of another dimension, thus of another model.
+    pub fn append(&mut self, other: Self) -> Result<(), crate::Error> {
+        self.vectors.append(other.vectors)?;
+        self.labels.extend(other.labels);
+        Ok(())
+    }
+
     /// The labels, in the order given.
     pub fn labels(&self) -> &[String] {
         &self.labels
