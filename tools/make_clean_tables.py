@@ -89,8 +89,8 @@ def unicode_tables():
 
     parts = [
         "//! Character properties of the reference, as inclusive ranges of code points. Made by tools/make_clean_tables.py.\n",
-        range_table("LETTER", "`\\p{L}` of the `regex` module 2026.11.15 (Unicode 17).", lambda c: letter.match(chr(c))),
-        range_table("NUMBER", "`\\p{N}` of the `regex` module 2026.11.15 (Unicode 17).", lambda c: number.match(chr(c))),
+        range_table("LETTER", "`\\p{L}` of the `regex` module 2026.11.15 (Unicode 18).", lambda c: letter.match(chr(c))),
+        range_table("NUMBER", "`\\p{N}` of the `regex` module 2026.11.15 (Unicode 18).", lambda c: number.match(chr(c))),
         range_table(
             "UNASSIGNED",
             "Code points that Python 3.11 (Unicode 14) does not know: it neither lower-cases nor normalises them.",

@@ -7,8 +7,9 @@
 use crate::alphabet::{Alphabet, END_OF_WORD};
 use crate::error::{Error, shortened};
 use crate::vocabulary::Vocabulary;
+use foldhash::{HashMap, HashMapExt};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
 /// A pair's place in the list of merges and the token that it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +25,12 @@ pub(crate) struct Bpe {
     inner: [u32; 256],
     /// The token of a byte at the end of a word.
     last: [u32; 256],
-    /// By the two tokens that are merged. The standard hasher, since the pairs come from untrusted files.
+    /// By the two tokens that are merged.
     merges: HashMap<(u32, u32), Merge>,
 }
+
+/// Up to how many bytes a word counts as short: nearly all are.
+const SHORT: usize = 32;
 
 /// What is left of a token that a merge has absorbed, and what is beyond the ends of the word.
 const NONE: u32 = u32::MAX;
@@ -91,6 +95,7 @@ impl Bpe {
         self.merges.reserve(vocabulary.tokens.len());
         let is_byte = self.byte_tokens(vocabulary.tokens.len());
         let mut word = Word::default();
+        let mut bytes = Vec::new();
         for (id, token) in vocabulary.tokens.iter().enumerate() {
             if is_byte[id] || id == vocabulary.start as usize || id == vocabulary.end as usize {
                 continue;
@@ -98,7 +103,10 @@ impl Bpe {
             // What ends in "</w>" ends a word, unless that reading fails: the four characters may also have been merged one by one.
             let readings = [token.strip_suffix(END_OF_WORD), Some(token.as_str())];
             let pair = readings.iter().enumerate().find_map(|(reading, text)| {
-                let bytes: Vec<u8> = (*text)?.chars().map(|c| alphabet.byte(c)).collect::<Option<_>>()?;
+                bytes.clear();
+                for c in (*text)?.chars() {
+                    bytes.push(alphabet.byte(c)?);
+                }
                 let ends_word = reading == 0;
                 self.apply(&bytes, ends_word, &mut word);
                 let &[left, right] = word.tokens() else { return None };
@@ -126,13 +134,41 @@ impl Bpe {
         ids.extend_from_slice(word.tokens());
     }
 
-    /// Splits `bytes` into single tokens and applies all merges; the result is `word.tokens()`. O(n log n).
+    /// Splits `bytes` into single tokens and applies all merges; the result is `word.tokens()`.
     fn apply(&self, bytes: &[u8], ends_word: bool, word: &mut Word) {
         word.tokens.clear();
         word.tokens.extend(bytes.iter().map(|&b| self.inner[usize::from(b)]));
         if let (true, Some(token), Some(&b)) = (ends_word, word.tokens.last_mut(), bytes.last()) {
             *token = self.last[usize::from(b)];
         }
+        if bytes.len() <= SHORT { self.merge_short(word) } else { self.merge_long(word) }
+    }
+
+    /// Applies all merges by looking for the lowest rank each time, without the heap's bookkeeping. O(n^2) for a short word.
+    fn merge_short(&self, word: &mut Word) {
+        let Word { tokens, pairs, .. } = word;
+        let look_up = |left, right| self.merges.get(&(left, right)).copied();
+        pairs.clear();
+        pairs.extend(tokens.windows(2).map(|pair| look_up(pair[0], pair[1])));
+        let lowest = |pairs: &[Option<Merge>]| {
+            let ranked = pairs.iter().enumerate().filter_map(|(at, pair)| Some((at, (*pair)?)));
+            ranked.min_by_key(|(_, merge)| merge.rank)
+        };
+        while let Some((at, merge)) = lowest(pairs) {
+            tokens[at] = merge.token;
+            tokens.remove(at + 1);
+            pairs.remove(at);
+            if at > 0 {
+                pairs[at - 1] = look_up(tokens[at - 1], tokens[at]);
+            }
+            if at < pairs.len() {
+                pairs[at] = look_up(tokens[at], tokens[at + 1]);
+            }
+        }
+    }
+
+    /// Applies all merges with a heap of the pairs that can be merged. O(n log n).
+    fn merge_long(&self, word: &mut Word) {
         let length = word.tokens.len() as u32;
         word.next.clear();
         word.next.extend((1..=length).map(|at| if at < length { at } else { NONE }));
@@ -175,11 +211,14 @@ impl Bpe {
     }
 }
 
-/// A word while it is merged: a linked list over the places of its bytes. Kept between words for its memory.
+/// A word while it is merged: a list, or if it is long a linked list over the places of its bytes. Kept between words for its memory.
 #[derive(Debug, Default)]
 pub(crate) struct Word {
     /// The token that begins at each place, [`NONE`] where it has been absorbed by the one before.
     tokens: Vec<u32>,
+    /// The merge of each token with the one after it, for a short word.
+    pairs: Vec<Option<Merge>>,
+    /// The place of the token after each and before each, for a long word.
     next: Vec<u32>,
     previous: Vec<u32>,
     /// Rank, place and tokens of the pairs that can be merged; the lowest rank first, of these the leftmost.

@@ -1,7 +1,7 @@
 //! What a model's file says about its tokens.
 
 use crate::error::{Error, shortened};
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 use std::fmt;
 use std::str::FromStr;
 

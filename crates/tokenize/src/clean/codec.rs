@@ -104,7 +104,8 @@ fn null(bytes: &[u8]) -> Option<usize> {
 /// The character of a CESU-8 pair at the beginning of `bytes`.
 fn surrogates(bytes: &[u8]) -> Option<char> {
     let &[0xed, a @ 0xa0..=0xaf, b @ 0x80..=0xbf, 0xed, c @ 0xb0..=0xbf, d, ref rest @ ..] = bytes else { return None };
-    if !(0x80..=0xbf).contains(&d) && !(d == b'\n' && rest.is_empty()) {
+    let line_end = d == b'\n' && rest.is_empty();
+    if !line_end && !(0x80..=0xbf).contains(&d) {
         return None;
     }
     let bits = |byte: u8, mask: u8, shift: u32| u32::from(byte & mask) << shift;

@@ -43,7 +43,7 @@ fn fix_segment(segment: &str, unescape: bool) -> Cow<'_, str> {
 /// Each step once, in ftfy's order. `fix_surrogates` is missing: a Rust string has no surrogates.
 fn fix_once(text: &str, unescape: bool) -> Cow<'_, str> {
     let text = if unescape { html::unescape_complete(text) } else { Cow::Borrowed(text) };
-    let text = apply(text, |text| fix_encoding(text));
+    let text = apply(text, fix_encoding);
     let text = apply(text, |text| when(text, super::codec::is_c1, fix_c1_controls));
     let text = apply(text, |text| translate(text, |c| looked_up(LIGATURES, c)));
     let text = apply(text, |text| translate(text, |c| looked_up(WIDTHS, c)));
@@ -51,7 +51,7 @@ fn fix_once(text: &str, unescape: bool) -> Cow<'_, str> {
     let text = apply(text, |text| when(text, is_line_break, fix_line_breaks));
     let text = apply(text, |text| when(text, |c| c == '\u{1b}', remove_terminal_escapes));
     let text = apply(text, |text| translate(text, |c| is_unwanted_control(c).then_some("")));
-    apply(text, |text| case::nfc(text))
+    apply(text, case::nfc)
 }
 
 /// A step on text that earlier steps may or may not have copied.

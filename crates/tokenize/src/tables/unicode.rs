@@ -1,6 +1,6 @@
 //! Character properties of the reference, as inclusive ranges of code points. Made by tools/make_clean_tables.py.
 
-/// `\p{L}` of the `regex` module 2026.11.15 (Unicode 17).
+/// `\p{L}` of the `regex` module 2026.11.15 (Unicode 18).
 #[rustfmt::skip]
 pub(crate) const LETTER: &[(u32, u32)] = &[
     (0x41, 0x5a), (0x61, 0x7a), (0xaa, 0xaa), (0xb5, 0xb5), (0xba, 0xba), (0xc0, 0xd6), (0xd8, 0xf6), (0xf8, 0x2c1),
@@ -117,7 +117,7 @@ pub(crate) const LETTER: &[(u32, u32)] = &[
     (0x2f800, 0x2fa1d), (0x30000, 0x3134a), (0x31350, 0x33479), (0x3d000, 0x3fc3f),
 ];
 
-/// `\p{N}` of the `regex` module 2026.11.15 (Unicode 17).
+/// `\p{N}` of the `regex` module 2026.11.15 (Unicode 18).
 #[rustfmt::skip]
 pub(crate) const NUMBER: &[(u32, u32)] = &[
     (0x30, 0x39), (0xb2, 0xb3), (0xb9, 0xb9), (0xbc, 0xbe), (0x660, 0x669), (0x6f0, 0x6f9), (0x7c0, 0x7c9), (0x966, 0x96f),
