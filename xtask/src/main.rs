@@ -1,3 +1,215 @@
-//! Tasks.
+//! What people and CI call: `cargo xtask convert | test | ci`. It starts cargo and programs and knows no product crate.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::{
+    env,
+    ffi::OsString,
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+const HELP: &str = "\
+cargo xtask <task> [arguments]
+
+  convert              build the program, convert the demo checkpoint, check it, and show it on a picture
+  convert FOLDER ...   the same as `edgeclip convert FOLDER ...`, built first (--help: its options)
+  test [arguments]     the whole test suite; arguments go to `cargo test`
+  ci                   what has to pass before a change lands: format, lints, tests, the demo, with the time of each";
+
+/// Why a task failed. What the started program had to say, it has said.
+#[derive(Debug)]
+enum Error {
+    Usage(String),
+    Start(String, std::io::Error),
+    Failed(String, Option<i32>),
+    File(PathBuf, std::io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(problem) => write!(f, "{problem}\n\n{HELP}"),
+            Self::Start(program, error) => write!(f, "cannot start {program}: {error}"),
+            Self::Failed(line, Some(code)) => write!(f, "`{line}` failed with {code}"),
+            Self::Failed(line, None) => write!(f, "`{line}` was killed"),
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let (task, rest) = match arguments.split_first() {
+        Some((task, rest)) => (task.to_string_lossy().into_owned(), rest),
+        None => ("--help".to_owned(), &[][..]),
+    };
+    let result = match task.as_str() {
+        "convert" if rest.is_empty() => demo(),
+        "convert" => convert(rest),
+        "test" => test(rest),
+        "ci" if rest.is_empty() => ci(),
+        "ci" => Err(Error::Usage("ci takes no arguments".to_owned())),
+        "help" | "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => Err(Error::Usage(format!("there is no task {other:?}"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            // A program's own code goes on to the caller.
+            match error {
+                Error::Failed(_, Some(code)) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+                Error::Usage(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// Cargo's folder for what it builds: this program is in a subfolder of it.
+fn target() -> PathBuf {
+    let own = env::current_exe().ok().and_then(|path| Some(path.parent()?.parent()?.to_owned()));
+    own.unwrap_or_else(|| root().join("target"))
+}
+
+fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs a command to its end and passes on what it prints.
+fn run(command: &mut Command) -> Result<(), Error> {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned();
+    let line = command.get_args().fold(program.clone(), |line, argument| line + " " + &quoted(&argument.to_string_lossy()));
+    let status = command.status().map_err(|error| Error::Start(program, error))?;
+    if status.success() { Ok(()) } else { Err(Error::Failed(line, status.code())) }
+}
+
+/// An argument as a shell takes it.
+fn quoted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', r"'\''"))
+}
+
+/// Builds the program and gives its path. Only the optimised build: a debug build would say nothing about speed.
+fn program() -> Result<PathBuf, Error> {
+    let manifest = root().join("Cargo.toml");
+    run(cargo().args(["build", "--quiet", "--release", "--package", "edgeclip-cli", "--manifest-path"]).arg(manifest))?;
+    Ok(target().join("release").join(format!("edgeclip{}", env::consts::EXE_SUFFIX)))
+}
+
+fn convert(arguments: &[OsString]) -> Result<(), Error> {
+    run(Command::new(program()?).arg("convert").args(arguments))
+}
+
+/// The demo from checkpoint to answer, and what to try next.
+fn demo() -> Result<(), Error> {
+    let program = shown(&program()?);
+    let checkpoint = shown(&root().join("models/demo"));
+    let picture = format!("{checkpoint}/pictures/cat.png");
+    let folder = target().join("demo");
+    fs::create_dir_all(&folder).map_err(|error| Error::File(folder.clone(), error))?;
+    let model = shown(&folder.join("demo-q8_0.gguf"));
+    let labels = ["cat", "dog", "panda", "pizza", "red car", "rocket"];
+    // The sentences that the demo was trained on.
+    let template = "an emoji of a {}";
+
+    show(&program, &["convert", &checkpoint, "--type", "q8_0", "--output", &model])?;
+    println!();
+    let classify = [&["classify", &picture, "--labels"], &labels[..], &["--template", template, "--model", &model]].concat();
+    show(&program, &classify)?;
+
+    let next = [
+        vec!["encode", "image", &picture, "--model", &model],
+        vec!["encode", "text", "an emoji of a cat", "--normalize", "--model", &model],
+        vec!["similarity", "--image", &picture, "--text", "an emoji of a cat", "an emoji of a dog", "--model", &model],
+        vec!["info", &model, "--verify"],
+        vec!["--help"],
+    ];
+    println!("\nThe demo knows emoji only. Try next:");
+    for arguments in next {
+        println!("  {}", line(&program, &arguments));
+    }
+    println!("and with a Hugging Face CLIP checkpoint of your own:");
+    println!("  cargo xtask convert path/to/clip-vit-base-patch32 --type q8_0 --output b32.gguf");
+    Ok(())
+}
+
+/// Prints a command as it can be typed, and runs it.
+fn show(program: &str, arguments: &[&str]) -> Result<(), Error> {
+    println!("$ {}", line(program, arguments));
+    run(Command::new(program).args(arguments))
+}
+
+fn line(program: &str, arguments: &[&str]) -> String {
+    arguments.iter().fold(quoted(program), |line, argument| line + " " + &quoted(argument))
+}
+
+/// A path as short as it can be said from here.
+fn shown(path: &Path) -> String {
+    let here = env::current_dir().ok();
+    let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
+    path.display().to_string()
+}
+
+fn test(arguments: &[OsString]) -> Result<(), Error> {
+    run(cargo().args(["test", "--workspace", "--manifest-path"]).arg(root().join("Cargo.toml")).args(arguments))
+}
+
+fn ci() -> Result<(), Error> {
+    // The last two are the commands of the README, as they stand there.
+    let parts: [(&str, &[&str]); 4] = [
+        ("format", &["fmt", "--all", "--check"]),
+        ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
+        ("tests", &["xtask", "test"]),
+        ("demo", &["xtask", "convert"]),
+    ];
+    let mut times: Vec<(&str, Duration)> = Vec::new();
+    let start = Instant::now();
+    let mut result = Ok(());
+    for (part, arguments) in parts {
+        println!("\n=== {part}: cargo {}", arguments.join(" "));
+        let start = Instant::now();
+        result = run(cargo().args(arguments).current_dir(root()));
+        times.push((part, start.elapsed()));
+        if result.is_err() {
+            break;
+        }
+    }
+    println!();
+    for (part, time) in times {
+        println!("{part:<8}{:>7.1} s", time.as_secs_f64());
+    }
+    println!("{:<8}{:>7.1} s", "all", start.elapsed().as_secs_f64());
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_can_be_pasted_into_a_shell() {
+        assert_eq!(
+            line("a b/edgeclip", &["x", "an emoji of a {}", "it's", ""]),
+            r"'a b/edgeclip' x 'an emoji of a {}' 'it'\''s' ''"
+        );
+    }
+
+    #[test]
+    fn the_root_is_the_repository() {
+        assert!(root().join("models/demo/config.json").is_file());
+    }
+}
