@@ -97,9 +97,9 @@ enum Weights {
 impl Linear {
     /// Packs the rows of `parts`, one part below the other, for `kernels`.
     ///
-    /// A file whose weights are all floats is computed by `gemm`, f32 in place without a copy; pass `ordered` for the few float weights of
-    /// a quantized file, whose vectors must depend neither on the batch nor on the number of threads. If any part is quantized, all are
-    /// computed in int8 (a float part is first quantized to Q8_0) unless its rows are no whole blocks, in which case all are dequantized.
+    /// Quantized parts are computed in int8. Floats are computed in f32: by `gemm`, f32 weights in place without a copy, unless `ordered` asks
+    /// for our own order of summation, as the few float weights of a quantized file need it, whose vectors must depend neither on the batch
+    /// nor on the number of threads. A mixture of both is dequantized and computed in f32, in our order.
     ///
     /// # Errors
     /// [`LinearError`] if a part's bytes or the bias do not fit the shape.
@@ -124,10 +124,10 @@ impl Linear {
         {
             return Err(LinearError::Bias { expected: n, found: bias.len() });
         }
-        let quantized = parts.iter().any(|part| part.format.is_quantized());
-        let weights = if quantized && k.is_multiple_of(GROUP) {
+        let quantized = parts.iter().filter(|part| part.format.is_quantized()).count();
+        let weights = if quantized == parts.len() {
             pack_int8(parts, n, k)
-        } else if ordered || quantized {
+        } else if ordered || quantized > 0 {
             let mut values = vec![0f32; n * k];
             let mut rest = values.as_mut_slice();
             for part in parts {
@@ -277,12 +277,73 @@ fn pack_row(format: Format, bytes: &[u8], q: &mut [[i8; GROUP]], scale: &mut [f3
             .iter()
             .zip(q.iter_mut().zip(scale))
             .for_each(|(block, (q, scale))| (*q, *scale) = (block.quants(), block.scale())),
-        Format::F32 | Format::F16 | Format::BF16 => {
-            let mut values = vec![0f32; q.len() * GROUP];
-            format.dequantize(bytes, &mut values);
-            let mut blocks = vec![0u8; q.len() * Format::Q8_0.block_bytes()];
-            Format::Q8_0.quantize(&values, &mut blocks);
-            pack_row(Format::Q8_0, &blocks, q, scale);
+        Format::F32 | Format::F16 | Format::BF16 => unreachable!("only quantized parts are packed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(format: Format, n: usize, k: usize, value: impl Fn(usize) -> f32) -> Rows {
+        let values: Vec<f32> = (0..n * k).map(value).collect();
+        let mut bytes = vec![0u8; n * format.row_bytes(k).unwrap()];
+        format.quantize(&values, &mut bytes);
+        Rows { format, n, k, bytes: Bytes::from(bytes) }
+    }
+
+    fn run(linear: &Linear, x: &[f32], epilogue: Epilogue, start: f32) -> Vec<f32> {
+        let x = Activations::new(Kernels::best(), linear.precision(), linear.k(), x);
+        let mut out = vec![start; x.m() * linear.n()];
+        linear.forward(&x, epilogue, &mut out);
+        out
+    }
+
+    /// Small integers, exact in every format used here and in any order: one result for all ways of computing it.
+    #[test]
+    fn every_kind_of_weights_gives_the_product() {
+        let (n, k, m) = (5, 64, 7);
+        // Levels of Q8_0 with the scale 1: the extreme of each block is 127.
+        let weight = |i: usize| if i.is_multiple_of(32) { 127.0 } else { (i * 7 % 11) as f32 - 5.0 };
+        // Levels of an activation row with the scale 1 and the zero point -128 or so: 0 and 255 are among them.
+        let x: Vec<f32> = (0..m * k).map(|i: usize| if i.is_multiple_of(k) { 255.0 } else { (i * 5 % 13) as f32 }).collect();
+        let expected: Vec<f32> =
+            (0..m * n).map(|i| (0..k).map(|j| x[i / n * k + j] * weight(i % n * k + j)).sum::<f32>() + (i % n) as f32).collect();
+        let bias = || Some((0..n).map(|i| i as f32).collect());
+        let kernels = Kernels::best();
+        let part = |format, first: usize, n| rows(format, n, k, move |i| weight(first * k + i));
+        let cases = [
+            (vec![part(Format::F32, 0, 5)], false, Precision::F32),
+            (vec![part(Format::F32, 0, 5)], true, Precision::F32),
+            (vec![part(Format::F16, 0, 2), part(Format::F32, 2, 3)], false, Precision::F32),
+            (vec![part(Format::Q8_0, 0, 5)], true, Precision::Int8),
+            (vec![part(Format::Q8_0, 0, 1), part(Format::Q8_0, 1, 4)], true, Precision::Int8),
+            (vec![part(Format::Q8_0, 0, 3), part(Format::BF16, 3, 2)], false, Precision::F32),
+        ];
+        for (parts, ordered, precision) in cases {
+            let formats: Vec<_> = parts.iter().map(|part| part.format).collect();
+            let linear = Linear::new(kernels, &parts, bias(), ordered).unwrap();
+            assert_eq!((linear.precision(), linear.n(), linear.k()), (precision, n, k), "{formats:?}");
+            assert_eq!(run(&linear, &x, Epilogue::Store, f32::NAN), expected, "{formats:?}");
+            let added: Vec<f32> = expected.iter().map(|y| y + 3.0).collect();
+            assert_eq!(run(&linear, &x, Epilogue::Add, 3.0), added, "{formats:?}");
+            let mut activated = expected.clone();
+            (kernels.activate)(Activation::QuickGelu, &mut activated);
+            assert_eq!(run(&linear, &x, Epilogue::Activate(Activation::QuickGelu), f32::NAN), activated, "{formats:?}");
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let kernels = Kernels::best();
+        let good = || rows(Format::Q8_0, 2, 32, |_| 1.0);
+        let short = Rows { bytes: good().bytes.slice(1..), ..good() };
+        let ragged = Rows { k: 33, ..good() };
+        let error = |parts: &[Rows], bias| Linear::new(kernels, parts, bias, false).unwrap_err();
+        assert_eq!(error(&[short], None), LinearError::Size { expected: Some(68), found: 67 });
+        assert_eq!(error(&[ragged], None), LinearError::Size { expected: None, found: 68 });
+        assert_eq!(error(&[good(), rows(Format::F32, 1, 8, |_| 0.0)], None), LinearError::Inputs(32, 8));
+        assert_eq!(error(&[good()], Some(vec![0.0; 3])), LinearError::Bias { expected: 2, found: 3 });
+        assert_eq!(error(&[], None), LinearError::Empty);
     }
 }

@@ -1,0 +1,41 @@
+//! Quantized files against the reference: the floors that docs/accuracy.md promises. `--nocapture` prints what is measured.
+
+mod support;
+
+use edgeclip_convert::Target;
+use support::{Golden, Model, pairwise_cosines};
+
+fn floor(target: Target, floor: f32) {
+    let (golden, model) = (Golden::new("demo"), Model::new("demo", target));
+    let clip = &model.clip;
+    let image = pairwise_cosines(&clip.encode_image(&golden.pixels(clip)).unwrap(), &golden.image);
+    let text = pairwise_cosines(&clip.encode_text(&golden.tokens(clip)).unwrap(), &golden.text);
+    for (tower, cosines) in [("image", image), ("text", text)] {
+        let min = cosines.iter().copied().fold(f32::INFINITY, f32::min);
+        println!("{target} {tower}: min {min:.6}, mean {:.6}", cosines.iter().sum::<f32>() / cosines.len() as f32);
+        assert!(
+            cosines.iter().all(|cosine| *cosine >= floor),
+            "{target} {tower}: minimum cosine {min}, expected at least {floor}"
+        );
+    }
+}
+
+#[test]
+fn q8_0_is_within_its_floor() {
+    floor(Target::Q8_0, 0.9995);
+}
+
+#[test]
+fn q4_0_is_within_its_floor() {
+    floor(Target::Q4_0, 0.98);
+}
+
+/// f16 weights of an f16 checkpoint are exact.
+#[test]
+fn f16_of_an_f16_checkpoint_is_the_reference() {
+    let (golden, model) = (Golden::new("demo"), Model::new("demo", Target::F16));
+    let clip = &model.clip;
+    let image = support::max_difference(&clip.encode_image(&golden.pixels(clip)).unwrap(), &golden.image);
+    let text = support::max_difference(&clip.encode_text(&golden.tokens(clip)).unwrap(), &golden.text);
+    assert!(image <= 1e-5 && text <= 1e-5, "{image} {text}");
+}

@@ -1,0 +1,111 @@
+//! With quantized weights a vector depends neither on its batch, nor on its place in it, nor on the number of threads, nor on the
+//! instruction set: bit for bit.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use edgeclip::{Clip, Isa, Options, TokenBatch};
+use edgeclip_convert::Target;
+use support::{CHECKPOINTS, Golden, Model, bits};
+
+fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+fn is_quantized(clip: &Clip) -> bool {
+    let file = edgeclip_gguf::File::open(clip.path()).unwrap();
+    file.tensors().iter().any(|tensor| tensor.ty.block().unwrap().len > 1)
+}
+
+#[test]
+fn batch_and_threads_do_not_matter() {
+    let mut kept = BTreeSet::new();
+    for name in CHECKPOINTS {
+        for target in [Target::Q8_0, Target::Q4_0] {
+            let (golden, model) = (Golden::new(name), Model::new(name, target));
+            let clip = &model.clip;
+            if !is_quantized(clip) {
+                // Widths that are no whole blocks: the file keeps f16 throughout, and promises nothing.
+                kept.insert(name);
+                continue;
+            }
+            let (mut pixels, tokens) = (golden.pixels(clip), golden.tokens(clip));
+            pixels.truncate(5);
+            let image = on_threads(1, || clip.encode_image(&pixels).unwrap());
+            let text = on_threads(1, || clip.encode_text(&tokens).unwrap());
+            for threads in [2, 3] {
+                assert_eq!(
+                    bits(&on_threads(threads, || clip.encode_image(&pixels).unwrap())),
+                    bits(&image),
+                    "{name} {target} {threads}"
+                );
+                assert_eq!(
+                    bits(&on_threads(threads, || clip.encode_text(&tokens).unwrap())),
+                    bits(&text),
+                    "{name} {target} {threads}"
+                );
+            }
+            on_threads(3, || {
+                for (i, picture) in pixels.iter().enumerate() {
+                    let alone = clip.encode_image(std::slice::from_ref(picture)).unwrap();
+                    assert_eq!(alone.row(0), image.row(i), "{name} {target}: picture {i} alone");
+                }
+                for i in 0..tokens.len() {
+                    let alone = clip.encode_text(&TokenBatch::from_rows([tokens.row(i)])).unwrap();
+                    assert_eq!(alone.row(0), text.row(i), "{name} {target}: text {i} alone");
+                }
+                // More than one pass, in another order.
+                let many: Vec<_> = (0..150).map(|i| tokens.row((i * 7) % tokens.len())).collect();
+                let many = clip.encode_text(&TokenBatch::from_rows(many)).unwrap();
+                for (i, row) in many.rows().enumerate() {
+                    assert_eq!(row, text.row((i * 7) % tokens.len()), "{name} {target}: text {i} of 150");
+                }
+            });
+        }
+    }
+    assert_eq!(kept.into_iter().collect::<Vec<_>>(), ["odd-bf16", "odd-ids", "odd-legacy", "odd-sharded"]);
+}
+
+#[test]
+fn the_instruction_set_does_not_matter() {
+    for name in CHECKPOINTS {
+        let (golden, model) = (Golden::new(name), Model::new(name, Target::Q8_0));
+        let results: Vec<_> = Isa::available()
+            .map(|isa| {
+                let clip = Clip::load_with(model.clip.path(), &Options { isa: Some(isa) }).unwrap();
+                assert_eq!(clip.isa(), isa);
+                let image = clip.encode_image(&golden.pixels(&clip)).unwrap();
+                (isa, bits(&image), bits(&clip.encode_text(&golden.tokens(&clip)).unwrap()))
+            })
+            .collect();
+        println!("{name}: {:?}", results.iter().map(|(isa, ..)| *isa).collect::<Vec<_>>());
+        for (isa, image, text) in &results[1..] {
+            assert_eq!((image, text), (&results[0].1, &results[0].2), "{name}: {isa:?}");
+        }
+    }
+}
+
+#[test]
+fn empty_batches_are_empty() {
+    let model = Model::new("odd-legacy", Target::Q8_0);
+    assert!(model.clip.encode_image(&[]).unwrap().is_empty());
+    assert!(model.clip.encode_text(&model.clip.tokenize::<&str>(&[]).unwrap()).unwrap().is_empty());
+}
+
+#[test]
+fn a_model_is_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Clip>();
+    let (golden, model) = (Golden::new("demo"), Model::new("demo", Target::Q8_0));
+    let text = model.clip.encode_text(&golden.tokens(&model.clip)).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let clip = Clip::load(model.clip.path()).unwrap();
+                assert_eq!(clip.encode_text(&golden.tokens(&clip)).unwrap(), text);
+                assert_eq!(model.clip.encode_text(&golden.tokens(&model.clip)).unwrap(), text);
+            });
+        }
+    });
+}
