@@ -1,2 +1,285 @@
-//! Placeholder.
+//! Checkpoints to GGUF: read a Hugging Face CLIP folder, choose a type for each tensor, write, and check the result against the source.
+//!
+//! ```no_run
+//! use edgeclip_convert::{Options, Target, convert};
+//!
+//! let options = Options { target: Target::Q8_0, min_cosine: Some(0.999), ..Options::default() };
+//! let report = convert("clip-vit-base-patch32".as_ref(), "b32-q8_0.gguf".as_ref(), &options, &())?;
+//! println!("{report}");
+//! # Ok::<(), edgeclip_convert::Error>(())
+//! ```
+//!
+//! Weights are read from maps in two passes, of a few MiB at a time: the first looks at every value and hashes the files, the second
+//! writes. Nothing appears under the output's name before the file is whole and has passed the check.
 #![forbid(unsafe_code)]
+
+mod check;
+mod checkpoint;
+mod error;
+mod policy;
+mod report;
+mod stream;
+
+use std::{fmt, path::Path, str::FromStr, time::Instant};
+
+use edgeclip_gguf::{File, Metadata};
+use edgeclip_model::{
+    Format, GgufWeights, Source,
+    schema::{self, Role, keys},
+};
+pub use edgeclip_preprocess::CropRule;
+use serde::{Serialize, Serializer};
+
+pub use crate::{
+    check::{Check, Cosines, Probe},
+    error::Error,
+    report::{Report, SourceReport, TensorReport},
+};
+use crate::{checkpoint::Checkpoint, policy::Choice, stream::Written};
+
+/// What to store matrices as. Which tensors keep more bits than asked for is a documented policy; see [`Options::pure`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// IEEE single precision: exact.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// 8.5 bits a weight.
+    #[default]
+    Q8_0,
+    /// 4.5 bits a weight.
+    Q4_0,
+}
+
+impl Target {
+    /// All of them, largest first.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8_0, Self::Q4_0];
+
+    /// The storage format.
+    pub const fn format(self) -> Format {
+        match self {
+            Self::F32 => Format::F32,
+            Self::F16 => Format::F16,
+            Self::Q8_0 => Format::Q8_0,
+            Self::Q4_0 => Format::Q4_0,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.format().name())
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = || Self::ALL.map(|target| target.to_string()).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|target| target.format().name() == name)
+            .ok_or_else(|| format!("no type {name:?} to convert to (known: {})", known()))
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// How to convert.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The type of matrices. Default q8_0.
+    pub target: Target,
+    /// Every matrix in that type, even those that the policy keeps in more bits.
+    pub pure: bool,
+    /// Types for single tensors: the first pair whose text is part of the tensor's name in the file wins over policy and `pure`. Vectors
+    /// are not asked.
+    pub overrides: Vec<(String, Target)>,
+    /// Whether to compare result and source on the probes. Default true.
+    pub check: bool,
+    /// Write no file if a probe's cosine is below this. Asks for the check.
+    pub min_cosine: Option<f32>,
+    /// `general.name` of the file. Default: the folder's name.
+    pub name: Option<String>,
+    /// Where an odd pixel goes when the middle is cut out. Default: OpenAI's rule, which every family is trained with; transformers'
+    /// own pipeline has the other.
+    pub crop: CropRule,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            target: Target::default(),
+            pure: false,
+            overrides: Vec::new(),
+            check: true,
+            min_cosine: None,
+            name: None,
+            crop: CropRule::RoundHalfEven,
+        }
+    }
+}
+
+/// Is told how far the conversion is, and asked whether to go on. Called from several threads.
+pub trait Progress: Send + Sync {
+    /// A step begins: `"reading"` and `"writing"` count bytes, `"checking"` counts pieces of the encoders.
+    fn begin(&self, step: &str, total: u64);
+
+    /// So much more of the step is done.
+    fn advance(&self, n: u64);
+
+    /// Whether to stop: [`convert`] then fails with [`Error::Interrupted`] and leaves no file.
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+/// Keeps quiet.
+impl Progress for () {
+    fn begin(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {}
+}
+
+/// Converts the checkpoint in the folder `input` to the file `output`.
+///
+/// # Errors
+/// [`Error`] says what is wrong with the checkpoint, the output or the result. No file is left behind then, and an older one under that
+/// name is untouched.
+pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Progress) -> Result<Report, Error> {
+    let start = Instant::now();
+    check_output(output)?;
+    let mut checkpoint = Checkpoint::open(input, options.crop, options.name.as_deref())?;
+    if checkpoint.files.iter().any(|(path, _)| same_file(path, output)) {
+        return Err(Error::Output { path: output.to_owned(), problem: "the output is one of the checkpoint's own files" });
+    }
+    let survey = stream::survey(&checkpoint, progress)?;
+    checkpoint.config.source = Some(Source { name: checkpoint.name.clone(), sha256: survey.sha256.clone() });
+    let pairs = checkpoint.tensors.iter().zip(&survey.largest);
+    let choices: Vec<Choice> = pairs.map(|(tensor, &largest)| policy::choose(&tensor.spec, options, largest)).collect();
+    let metadata = metadata(&checkpoint, &choices, options.target);
+    let Written { file, content_id, deviations } = stream::write(&checkpoint, &choices, &metadata, output, progress)?;
+
+    // Read back under the name it will have. The map has to be gone before the file is renamed.
+    let temporary = file.temporary_path();
+    let bytes = edgeclip_mmap::open(temporary).map_err(|source| Error::io(temporary, "read it back", source))?;
+    let bytes_out = bytes.len() as u64;
+    let result = File::from_bytes(bytes, output)?;
+    let config = schema::from_file(&result)?;
+    let check = if options.check || options.min_cosine.is_some() {
+        let weights = GgufWeights::new(result);
+        Some(check::check(&config, &checkpoint.tokenizer, &checkpoint, &weights, progress)?)
+    } else {
+        None
+    };
+
+    let tensors = checkpoint.tensors.iter().zip(&choices).zip(&deviations);
+    let report = Report {
+        source: SourceReport {
+            path: checkpoint.path.clone(),
+            name: checkpoint.name.clone(),
+            sha256: survey.sha256,
+            files: checkpoint
+                .files
+                .iter()
+                .filter_map(|(path, _)| Some(path.file_name()?.to_string_lossy().into_owned()))
+                .collect(),
+        },
+        output: output.to_owned(),
+        target: options.target,
+        pure: options.pure,
+        bytes_in: checkpoint.file_bytes(),
+        bytes_out,
+        seconds: start.elapsed().as_secs_f64(),
+        content_id,
+        tensors: tensors
+            .map(|((tensor, choice), deviation)| TensorReport {
+                name: tensor.spec.name.clone(),
+                source_name: tensor.name.clone(),
+                role: role_name(tensor.spec.role),
+                dims: tensor.spec.dims.clone(),
+                from: tensor.format.name(),
+                to: choice.format.name(),
+                reason: choice.reason.clone(),
+                bytes: stored_bytes(&tensor.spec.dims, choice.format),
+                relative_rms: deviation.relative_rms(),
+                max_error: deviation.max(),
+            })
+            .collect(),
+        check,
+        warnings: std::mem::take(&mut checkpoint.warnings),
+    };
+    if let Some(required) = options.min_cosine.map(f64::from)
+        && let Some(worst) = report.check.as_ref().and_then(Check::worst)
+        && worst.cosine < required
+    {
+        let (probe, cosine) = (worst.input.clone(), worst.cosine);
+        return Err(Error::Cosine { probe, cosine, required, report: Box::new(report) });
+    }
+    file.publish()?;
+    Ok(Report { seconds: start.elapsed().as_secs_f64(), ..report })
+}
+
+/// What can be known about the output before any work is done.
+fn check_output(output: &Path) -> Result<(), Error> {
+    let wrong = |problem| Err(Error::Output { path: output.to_owned(), problem });
+    if output.file_name().is_none() || output.is_dir() {
+        return wrong("the output has to be a file, this is a folder");
+    }
+    match output.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            wrong("the folder that it should go into does not exist")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+fn metadata(checkpoint: &Checkpoint, choices: &[Choice], target: Target) -> Metadata {
+    let mut metadata = schema::to_metadata(&checkpoint.config);
+    metadata.insert(keys::FILE_TYPE, target.format().ggml_id());
+    if choices.iter().any(|choice| choice.format.is_quantized()) {
+        metadata.insert(keys::QUANTIZATION_VERSION, 2u32);
+    }
+    metadata.insert(keys::CONVERTER, concat!("edgeclip ", env!("CARGO_PKG_VERSION")));
+    // Filled in when all tensors are written.
+    metadata.insert(keys::CONTENT_ID, "0".repeat(64).as_str());
+    metadata
+}
+
+fn stored_bytes(dims: &[u64], format: Format) -> u64 {
+    dims.iter().product::<u64>() / format.block_len() as u64 * format.block_bytes() as u64
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Vector => "vectors",
+        Role::TokenEmbedding => "token embedding",
+        Role::PositionEmbedding => "position embedding",
+        Role::PatchEmbedding => "patch embedding",
+        Role::Attention => "attention q, k, v",
+        Role::AttentionOutput => "attention output",
+        Role::Mlp => "mlp",
+        Role::Projection => "projection",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_have_names() {
+        for target in Target::ALL {
+            assert_eq!(target.to_string().parse(), Ok(target));
+        }
+        assert_eq!("q5_k".parse::<Target>().unwrap_err(), "no type \"q5_k\" to convert to (known: f32, f16, q8_0, q4_0)");
+    }
+}

@@ -448,8 +448,10 @@ pub enum Role {
     PositionEmbedding,
     /// The kernel of the strided convolution.
     PatchEmbedding,
-    /// Query, key, value or output of attention.
+    /// Query, key or value of attention.
     Attention,
+    /// Out of attention.
+    AttentionOutput,
     /// One of the MLP's linears.
     Mlp,
     /// Into the shared space.
@@ -518,7 +520,8 @@ fn encoder(config: &TowerConfig, tower: Tower, projection_dim: usize, push: &mut
     for block in 0..config.layers {
         let prefix = block_prefix(tower, block);
         for name in ["attn_q", "attn_k", "attn_v", "attn_out"] {
-            push(format!("{prefix}.{name}.weight"), vec![width, width], Role::Attention);
+            let role = if name == "attn_out" { Role::AttentionOutput } else { Role::Attention };
+            push(format!("{prefix}.{name}.weight"), vec![width, width], role);
             push(format!("{prefix}.{name}.bias"), vec![width], Role::Vector);
         }
         for name in ["ln1", "ln2"] {

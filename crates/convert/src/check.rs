@@ -1,0 +1,222 @@
+//! Runs source and result side by side on probes that are compiled in, and compares the embeddings.
+//!
+//! Both encoders are gone through piece by piece, and of each piece source and result in turn, so that no more than one piece is in
+//! memory. The source is computed in f32, from where it lies.
+
+use edgeclip_model::{
+    Config, Error as ModelError, ImageConfig, Kernels, TextConfig, Tower, TowerConfig, Weights,
+    parts::{Block, Head, ImageEmbedding, Stream, TextEmbedding},
+};
+use edgeclip_preprocess::{Options as PictureOptions, Pixels, preprocess};
+use edgeclip_tokenize::{Overlong, Tokenizer};
+use serde::Serialize;
+
+use crate::{Error, Progress};
+
+/// The cosine between source and result for every probe.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Check {
+    /// Of the image encoder.
+    pub image: Option<Cosines>,
+    /// Of the text encoder.
+    pub text: Option<Cosines>,
+}
+
+/// The cosines of an encoder.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cosines {
+    /// Of the probe that is furthest off.
+    pub min: f64,
+    /// Of all probes.
+    pub mean: f64,
+    /// Each.
+    pub probes: Vec<Probe>,
+}
+
+/// A picture or sentence of the check.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Probe {
+    /// The picture's name, or the sentence.
+    pub input: String,
+    /// Between the embeddings of source and result.
+    pub cosine: f64,
+}
+
+impl Check {
+    /// The probe that is furthest off, of both encoders.
+    pub fn worst(&self) -> Option<&Probe> {
+        let probes = [&self.image, &self.text].into_iter().flatten().flat_map(|cosines| &cosines.probes);
+        probes.min_by(|a, b| a.cosine.total_cmp(&b.cosine))
+    }
+}
+
+macro_rules! pictures {
+    ($($name:literal),*) => {
+        &[$(($name, include_bytes!(concat!("../probes/", $name)).as_slice())),*]
+    };
+}
+
+/// See probes/README.md.
+const PICTURES: &[(&str, &[u8])] =
+    pictures!["bicycle.png", "cat.png", "dog.png", "house.png", "panda.png", "pizza.png", "red-car.png", "rocket.png"];
+
+/// Labels, captions, short and long, plain and not. What a vocabulary has no words for becomes bytes, and what is too long is cut.
+const SENTENCES: &[&str] = &[
+    "a",
+    "a cat",
+    "a photo of a dog.",
+    "a diagram",
+    "an emoji of a rocket",
+    "a red bicycle in the rain",
+    "two people walking along the beach at sunset",
+    "the number 42 on a blue door",
+    "A BLACK AND WHITE PORTRAIT OF AN OLD FISHERMAN, 35MM FILM!",
+    "it's a dog's life: she isn't here & won't be back",
+    "une tasse de café près de la fenêtre",
+    "日本の古いお寺と桜の花",
+    "кошка спит на диване",
+    "🍕🚀 pizza in space 👩‍🚀",
+    "a wide landscape photograph of snow-covered mountains behind a calm lake, with a small wooden boat tied to a pier, autumn trees on \
+     both sides, and a cloudy sky that is reflected in the water",
+    "a busy street market in the evening with lanterns, stalls of fruit and vegetables, people under umbrellas, bicycles leaning \
+     against a wall, steam rising from a food cart, a child holding a balloon, a dog under a table, and above them all a tangle of \
+     cables, signs and balconies full of plants in the last light of a long day in summer",
+];
+
+/// Tokens that go through a block at once; bounds the memory of models with large pictures.
+const TOKENS_A_PASS: usize = 1024;
+
+/// Compares `result`, a file of the configuration `config`, with `source`.
+///
+/// # Errors
+/// What loading says; [`ModelError::NotFinite`] if the source or the result gives no finite embeddings; [`Error::Interrupted`].
+pub(crate) fn check(
+    config: &Config,
+    tokenizer: &Tokenizer,
+    source: &dyn Weights,
+    result: &dyn Weights,
+    progress: &dyn Progress,
+) -> Result<Check, Error> {
+    let pieces = |tower: &TowerConfig| tower.layers as u64 + 2;
+    let image = config.image.as_ref().map_or(0, |image| pieces(&image.tower));
+    let text = config.text.as_ref().map_or(0, |text| pieces(&text.tower));
+    progress.begin("checking", 2 * (image + text));
+    let run = Run { config, sides: [source, result], kernels: Kernels::best(), progress };
+    Ok(Check {
+        image: config.image.as_ref().map(|image| run.image(image)).transpose()?,
+        text: config.text.as_ref().map(|text| run.text(text, tokenizer)).transpose()?,
+    })
+}
+
+struct Run<'a> {
+    config: &'a Config,
+    /// Source and result.
+    sides: [&'a dyn Weights; 2],
+    kernels: &'static Kernels,
+    progress: &'a dyn Progress,
+}
+
+impl Run<'_> {
+    fn image(&self, config: &ImageConfig) -> Result<Cosines, Error> {
+        let pixels = |(name, bytes): &(&'static str, &[u8])| {
+            preprocess(bytes, &config.preprocessing, &PictureOptions::default()).map_err(|error| Error::Probe { name, error })
+        };
+        let pixels: Vec<Pixels> = PICTURES.iter().map(pixels).collect::<Result<_, _>>()?;
+        let mut streams = [Vec::new(), Vec::new()];
+        for (weights, streams) in self.sides.iter().zip(&mut streams) {
+            let embedding = ImageEmbedding::load(config, *weights, self.kernels)?;
+            for pass in pixels.chunks((TOKENS_A_PASS / config.tokens()).max(1)) {
+                streams.push(embedding.forward(pass, &mut ())?);
+            }
+            self.step()?;
+        }
+        let inputs = PICTURES.iter().map(|(name, _)| *name);
+        self.rest(&config.tower, Tower::Image, false, streams, inputs)
+    }
+
+    fn text(&self, config: &TextConfig, tokenizer: &Tokenizer) -> Result<Cosines, Error> {
+        let tokens = tokenizer.tokenize(SENTENCES, Overlong::Truncate);
+        // A text this short cannot be refused.
+        let tokens = tokens.map_err(|error| Error::Vocabulary { path: self.sides[0].path().to_owned(), error })?;
+        let mut streams = [Vec::new(), Vec::new()];
+        for (weights, streams) in self.sides.iter().zip(&mut streams) {
+            let embedding = TextEmbedding::load(config, *weights, self.kernels)?;
+            let rows: Vec<&[u32]> = tokens.rows().collect();
+            for pass in rows.chunks((TOKENS_A_PASS / config.vocabulary.context_length).max(1)) {
+                streams.push(embedding.forward(pass.iter().copied(), &mut ())?);
+            }
+            self.step()?;
+        }
+        self.rest(&config.tower, Tower::Text, config.causal, streams, SENTENCES.iter().copied())
+    }
+
+    /// Blocks and head.
+    fn rest<'p>(
+        &self,
+        config: &TowerConfig,
+        tower: Tower,
+        causal: bool,
+        mut streams: [Vec<Stream>; 2],
+        inputs: impl Iterator<Item = &'p str>,
+    ) -> Result<Cosines, Error> {
+        for index in 0..config.layers {
+            for (weights, streams) in self.sides.iter().zip(&mut streams) {
+                let block = Block::load(config, tower, causal, index, *weights, self.kernels)?;
+                streams.iter_mut().for_each(|stream| block.forward(stream, &mut ()));
+                self.step()?;
+            }
+        }
+        let dim = self.config.projection_dim;
+        let mut embeddings = [Vec::new(), Vec::new()];
+        for ((weights, streams), embeddings) in self.sides.iter().zip(&streams).zip(&mut embeddings) {
+            let head = Head::load(config, tower, dim, *weights, self.kernels)?;
+            for stream in streams {
+                embeddings.extend(head.forward(stream, &mut ()));
+            }
+            if let Some(index) = embeddings.chunks_exact(dim).position(|row| row.iter().any(|value| !value.is_finite())) {
+                return Err(ModelError::NotFinite { file: weights.path().to_owned(), tower, index }.into());
+            }
+            self.step()?;
+        }
+        let [source, result] = &embeddings;
+        let pairs = source.chunks_exact(dim).zip(result.chunks_exact(dim));
+        let probes: Vec<Probe> =
+            inputs.zip(pairs).map(|(input, (a, b))| Probe { input: input.to_owned(), cosine: cosine(a, b) }).collect();
+        let min = probes.iter().map(|probe| probe.cosine).fold(f64::INFINITY, f64::min);
+        let mean = probes.iter().map(|probe| probe.cosine).sum::<f64>() / probes.len() as f64;
+        Ok(Cosines { min, mean, probes })
+    }
+
+    fn step(&self) -> Result<(), Error> {
+        if self.progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        self.progress.advance(1);
+        Ok(())
+    }
+}
+
+/// Of two finite vectors; of two zero vectors 1, of one 0.
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    let norms = (dot(a, a) * dot(b, b)).sqrt();
+    if norms > 0.0 { dot(a, b) / norms } else { f64::from(u8::from(a == b)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cosines() {
+        assert_eq!(cosine(&[3.0, 4.0], &[6.0, 8.0]), 1.0);
+        assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
+        assert_eq!(cosine(&[0.0, 0.0], &[0.0, 0.0]), 1.0);
+        assert_eq!(cosine(&[0.0, 0.0], &[0.0, 1.0]), 0.0);
+    }
+
+    #[test]
+    fn there_are_as_many_probes_as_promised() {
+        assert_eq!((PICTURES.len(), SENTENCES.len()), (8, 16));
+    }
+}

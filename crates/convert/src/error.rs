@@ -1,0 +1,271 @@
+//! What can be wrong with a checkpoint, or go wrong on the way to a file.
+
+use std::{fmt, io, path::PathBuf};
+
+use crate::Report;
+
+/// A checkpoint that cannot be converted, or a conversion that failed. No file is left behind, and an older one is untouched.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused.
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done, as in `cannot {doing}`.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The input is no folder.
+    NotAFolder {
+        /// The input.
+        path: PathBuf,
+    },
+    /// The folder holds nothing that can be read.
+    NoCheckpoint {
+        /// The folder.
+        path: PathBuf,
+        /// The file that is needed.
+        missing: &'static str,
+        /// Weights in formats that are not read, if there are some.
+        unread: Vec<String>,
+    },
+    /// A file is larger than any of its kind.
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read, bytes.
+        limit: u64,
+        /// Its size, bytes.
+        found: u64,
+    },
+    /// A file is not what its name says.
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The checkpoint is of another family.
+    ModelType {
+        /// Its config.json.
+        path: PathBuf,
+        /// The family.
+        found: String,
+    },
+    /// A value that makes no sense, or that CLIP's encoders here cannot follow.
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The key, with the names of the objects around it.
+        key: String,
+        /// What it has to be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// Tensors are not there.
+    MissingTensors {
+        /// The weights.
+        path: PathBuf,
+        /// The first of them.
+        names: Vec<String>,
+        /// How many there are.
+        count: usize,
+    },
+    /// Tensors have no place in the model that the configuration describes.
+    LeftOverTensors {
+        /// The weights.
+        path: PathBuf,
+        /// The first of them.
+        names: Vec<String>,
+        /// How many there are.
+        count: usize,
+    },
+    /// A tensor has another shape than the configuration says.
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Dimensions as PyTorch states them.
+        expected: Vec<u64>,
+        /// Dimensions as PyTorch states them.
+        found: Vec<u64>,
+    },
+    /// A tensor is of a type that is not read.
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// A weight is NaN or infinite.
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Which of its values, from 0, in the order they are stored.
+        index: u64,
+        /// The value.
+        value: f32,
+    },
+    /// The vocabulary makes no tokenizer.
+    Vocabulary {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: edgeclip_tokenize::Error,
+    },
+    /// The output cannot be put where it should go.
+    Output {
+        /// The output.
+        path: PathBuf,
+        /// Why.
+        problem: &'static str,
+    },
+    /// The output could not be written or read back.
+    Gguf(edgeclip_gguf::Error),
+    /// The check could not run the source or the result.
+    Model(edgeclip_model::Error),
+    /// A compiled-in picture could not be preprocessed as the checkpoint says.
+    Probe {
+        /// The picture.
+        name: &'static str,
+        /// Why.
+        error: edgeclip_preprocess::Error,
+    },
+    /// The result is further from the source than was asked for.
+    Cosine {
+        /// The probe that is furthest off.
+        probe: String,
+        /// Its cosine.
+        cosine: f64,
+        /// The least that was asked for.
+        required: f64,
+        /// The whole report.
+        report: Box<Report>,
+    },
+    /// [`Progress::interrupted`](crate::Progress::interrupted) said so.
+    Interrupted,
+}
+
+/// Names in an error message, the rest counted.
+pub(crate) const SHOWN_NAMES: usize = 5;
+
+impl Error {
+    pub(crate) fn io(path: impl Into<PathBuf>, doing: &'static str, source: io::Error) -> Self {
+        Self::Io { path: path.into(), doing, source }
+    }
+}
+
+/// A name out of an untrusted file: on one line, without control characters, and not too long.
+pub(crate) fn shown(name: &str) -> String {
+    const SHOWN_CHARS: usize = 120;
+    let escaped = |text: &str| text.escape_debug().collect::<String>();
+    match name.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}...", escaped(&name[..end])),
+        None => escaped(name),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |names: &[String], count: usize| match count.saturating_sub(names.len()) {
+            0 => names.join(", "),
+            more => format!("{} and {more} more", names.join(", ")),
+        };
+        let tensors = |count: usize| if count == 1 { "tensor is" } else { "tensors are" };
+        match self {
+            Self::Io { path, doing, source } => write!(f, "{}: cannot {doing}: {source}", path.display()),
+            Self::NotAFolder { path } => write!(
+                f,
+                "{}: expected the folder of a checkpoint (config.json, model.safetensors, vocab.json, merges.txt), found a file",
+                path.display()
+            ),
+            Self::NoCheckpoint { path, missing, unread } if unread.is_empty() => {
+                write!(f, "{}: expected a Hugging Face CLIP folder, but it holds no {missing}", path.display())
+            }
+            Self::NoCheckpoint { path, missing, unread } => write!(
+                f,
+                "{}: it holds no {missing}, only {}, a format that is not read yet; load it in Python and write it again as safetensors \
+                 with transformers' save_pretrained",
+                path.display(),
+                unread.join(", ")
+            ),
+            Self::TooLarge { path, limit, found } => {
+                write!(f, "{}: expected at most {limit} bytes, found {found}; is it the right file?", path.display())
+            }
+            Self::Malformed { path, problem } => write!(f, "{}: {problem}", path.display()),
+            Self::ModelType { path, found } => {
+                write!(f, "{}: model_type is {found:?}, but only \"clip\" can be converted", path.display())
+            }
+            Self::Key { path, key, expected, found } => {
+                write!(f, "{}: {key}: expected {expected}, found {found}", path.display())
+            }
+            Self::MissingTensors { path, names, count } => {
+                write!(f, "{}: {count} {} missing: {}", path.display(), tensors(*count), list(names, *count))
+            }
+            Self::LeftOverTensors { path, names, count } => write!(
+                f,
+                "{}: {count} {} no part of the model that config.json describes: {}",
+                path.display(),
+                tensors(*count),
+                list(names, *count)
+            ),
+            Self::Shape { path, name, expected, found } => {
+                write!(
+                    f,
+                    "{}: tensor {name}: expected the shape {expected:?}, as config.json has it, found {found:?}",
+                    path.display()
+                )
+            }
+            Self::Dtype { path, name, found } => {
+                write!(f, "{}: tensor {name}: expected F32, F16 or BF16, found {found}", path.display())
+            }
+            Self::NotFinite { path, name, index, value } => {
+                write!(f, "{}: tensor {name}: expected finite values, found {value} at index {index}", path.display())
+            }
+            Self::Vocabulary { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Output { path, problem } => write!(f, "{}: {problem}", path.display()),
+            Self::Gguf(error) => error.fmt(f),
+            Self::Model(error) => error.fmt(f),
+            Self::Probe { name, error } => write!(f, "the check's picture {name} cannot be preprocessed: {error}"),
+            Self::Cosine { probe, cosine, required, report } => write!(
+                f,
+                "{}: not written: {probe} has a cosine of {cosine:.6} to the source, less than the {required} asked for; \
+                 take a type with more bits",
+                report.output.display()
+            ),
+            Self::Interrupted => f.write_str("interrupted; nothing was written"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            // Shown as their causes, whose own causes follow.
+            Self::Gguf(error) => error.source(),
+            Self::Model(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<edgeclip_gguf::Error> for Error {
+    fn from(error: edgeclip_gguf::Error) -> Self {
+        Self::Gguf(error)
+    }
+}
+
+impl From<edgeclip_model::Error> for Error {
+    fn from(error: edgeclip_model::Error) -> Self {
+        Self::Model(error)
+    }
+}

@@ -1,0 +1,166 @@
+//! What a conversion did, for people and for programs.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, Serializer};
+
+use crate::{Check, Target};
+
+/// Everything about a conversion. [`Display`](fmt::Display) is a table for people; serde has all of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The checkpoint.
+    pub source: SourceReport,
+    /// The file that was written.
+    #[serde(serialize_with = "lossy")]
+    pub output: PathBuf,
+    /// The type that was asked for.
+    pub target: Target,
+    /// Whether the policy was switched off.
+    pub pure: bool,
+    /// Bytes of the checkpoint's weights.
+    pub bytes_in: u64,
+    /// Bytes of the file.
+    pub bytes_out: u64,
+    /// From opening the checkpoint to the file in its place, the check included.
+    pub seconds: f64,
+    /// `edgeclip.content_id` of the file: what it computes, in 64 digits.
+    pub content_id: String,
+    /// In the order of the file.
+    pub tensors: Vec<TensorReport>,
+    /// `None` if it was switched off.
+    pub check: Option<Check>,
+    /// What was assumed.
+    pub warnings: Vec<String>,
+}
+
+/// Where the weights came from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceReport {
+    /// The folder.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Of the weights' files, one after the other in the order of their names.
+    pub sha256: String,
+    /// Names of the weights' files.
+    pub files: Vec<String>,
+}
+
+/// What became of a tensor.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TensorReport {
+    /// Name in the file.
+    pub name: String,
+    /// Name in the checkpoint.
+    pub source_name: String,
+    /// What it is for: `"attention"`, `"mlp"` and so on.
+    pub role: &'static str,
+    /// Dimensions, the contiguous one first.
+    pub dims: Vec<u64>,
+    /// Type in the checkpoint.
+    pub from: &'static str,
+    /// Type in the file.
+    pub to: &'static str,
+    /// Why it is not of the type that was asked for.
+    pub reason: Option<String>,
+    /// Bytes in the file.
+    pub bytes: u64,
+    /// Root mean square of what the values moved by, over that of the values.
+    pub relative_rms: f64,
+    /// The most that a value moved by.
+    pub max_error: f32,
+}
+
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+/// Tensors that went the same way.
+#[derive(Default)]
+struct Group {
+    count: usize,
+    bytes: u64,
+    worst_rms: f64,
+    worst_error: f32,
+}
+
+impl Report {
+    /// A line for each way that tensors went: role, types, and why.
+    fn groups(&self) -> Vec<((&str, &str, &str, &str), Group)> {
+        let mut order = Vec::new();
+        let mut groups: BTreeMap<_, Group> = BTreeMap::new();
+        for tensor in &self.tensors {
+            let key = (tensor.role, tensor.from, tensor.to, tensor.reason.as_deref().unwrap_or(""));
+            if !groups.contains_key(&key) {
+                order.push(key);
+            }
+            let group = groups.entry(key).or_default();
+            group.count += 1;
+            group.bytes += tensor.bytes;
+            group.worst_rms = group.worst_rms.max(tensor.relative_rms);
+            group.worst_error = group.worst_error.max(tensor.max_error);
+        }
+        order.into_iter().filter_map(|key| groups.remove(&key).map(|group| (key, group))).collect()
+    }
+
+    /// [`Display`](fmt::Display) as a string.
+    pub fn table(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        writeln!(f, "{} -> {}", self.source.path.display(), self.output.display())?;
+        writeln!(
+            f,
+            "{:.1} MB -> {:.1} MB ({}{}), {:.1} s, content id {}",
+            megabytes(self.bytes_in),
+            megabytes(self.bytes_out),
+            self.target,
+            if self.pure { ", pure" } else { "" },
+            self.seconds,
+            self.content_id.get(..16).unwrap_or(&self.content_id)
+        )?;
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        writeln!(f)?;
+        writeln!(f, "{:<20} {:>5} {:>14} {:>9} {:>13} {:>10}", "tensors", "", "type", "MB", "relative RMS", "max error")?;
+        for ((role, from, to, reason), group) in self.groups() {
+            let types = if from == to { to.to_owned() } else { format!("{from} -> {to}") };
+            write!(
+                f,
+                "{role:<20} {:>5} {types:>14} {:>9.2} {:>11.4} % {:>10.2e}",
+                group.count,
+                megabytes(group.bytes),
+                100.0 * group.worst_rms,
+                group.worst_error
+            )?;
+            if reason.is_empty() { writeln!(f)? } else { writeln!(f, "  {reason}")? }
+        }
+        let Some(check) = &self.check else { return Ok(()) };
+        writeln!(f)?;
+        writeln!(f, "{:<20} {:>14} {:>14}  furthest off", "cosine to the source", "min", "mean")?;
+        for (unit, cosines) in [("pictures", &check.image), ("texts", &check.text)] {
+            let Some(cosines) = cosines else { continue };
+            let worst = cosines.probes.iter().min_by(|a, b| a.cosine.total_cmp(&b.cosine));
+            let worst: String = worst.map(|probe| probe.input.chars().take(40).collect()).unwrap_or_default();
+            writeln!(
+                f,
+                "{:<20} {:>14.6} {:>14.6}  {worst}",
+                format!("{} {unit}", cosines.probes.len()),
+                cosines.min,
+                cosines.mean
+            )?;
+        }
+        Ok(())
+    }
+}
