@@ -19,7 +19,7 @@ use crate::console::{Console, Failed, Interrupted};
 
 /// CLIP on the CPU: pictures and sentences to vectors of one space, the same as Python's, without Python.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110, after_help = AFTER_HELP)]
+#[command(name = "edgeclip", version, max_term_width = 110, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

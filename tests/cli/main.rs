@@ -1,0 +1,12 @@
+//! The program end to end: what it prints, writes and exits with, on the demo and on hostile files.
+
+mod support;
+
+mod classify;
+mod convert;
+mod encode;
+mod eval;
+mod hostile;
+mod info;
+mod model;
+mod tools;

@@ -1,0 +1,75 @@
+//! Which model is used, and what is said when there is none.
+
+use std::fs;
+
+use crate::support::*;
+
+const ENCODE: [&str; 3] = ["encode", "text", "a cat"];
+
+#[test]
+fn the_flag_wins_over_the_environment() {
+    let by_flag = edgeclip(&[&ENCODE[..], &["--model", demo_q8_0()]].concat()).ok();
+    assert_eq!(by_flag, edgeclip(&ENCODE).env("EDGECLIP_MODEL", demo_q8_0()).ok());
+    assert_eq!(by_flag, edgeclip(&[&ENCODE[..], &["--model", demo_q8_0()]].concat()).env("EDGECLIP_MODEL", demo_f32()).ok());
+}
+
+/// Never the demo, even where it could be found.
+#[test]
+fn without_a_model_the_error_says_how_to_get_one() {
+    for program in [edgeclip(&ENCODE), edgeclip(&ENCODE).env("EDGECLIP_MODEL", ""), edgeclip(&ENCODE).folder(&root())] {
+        let message = program.refused(2);
+        for part in ["--model FILE", "EDGECLIP_MODEL", "edgeclip convert FOLDER --output model.gguf"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_model_is_named() {
+    let folder = root().join("models/demo").display().to_string();
+    let message = edgeclip(&[&ENCODE[..], &["--model", &folder]].concat()).refused(2);
+    assert!(message.starts_with(&format!("{folder}: this is a folder")) && message.contains("edgeclip convert"), "{message}");
+    let message = edgeclip(&[&ENCODE[..], &["--model", "none.gguf"]].concat()).refused(2);
+    assert!(message.starts_with("none.gguf: cannot open it"), "{message}");
+    let other = root().join("crates/gguf/tests/data/all_values.gguf").display().to_string();
+    let message = edgeclip(&[&ENCODE[..], &["--model", &other]].concat()).refused(2);
+    assert!(message.starts_with(&format!("{other}: key ")), "{message}");
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for arguments in
+        [&["frobnicate"][..], &["encode", "text"], &["encode", "text", "a", "--threads", "0"], &["convert", "x", "--type", "q9"]]
+    {
+        let done = edgeclip(arguments).run();
+        assert_eq!((done.code, done.text()), (Some(2), String::new()), "{arguments:?}");
+        assert!(done.stderr.starts_with("error: "), "{}", done.stderr);
+    }
+    let help = edgeclip(&["--help"]).ok();
+    for part in
+        ["Exit codes:", "convert", "encode", "classify", "similarity", "tokenize", "preprocess", "info", "eval", "--threads"]
+    {
+        assert!(help.contains(part), "{part} is not in the help");
+    }
+    assert_eq!(edgeclip(&["--version"]).ok(), format!("edgeclip {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// An instruction set that does not exist is an error, not ignored.
+#[test]
+fn the_instruction_set_can_be_chosen() {
+    let scalar = edgeclip(&[&ENCODE[..], &["--model", demo_q8_0()]].concat()).env("EDGECLIP_ISA", "scalar").ok();
+    // Quantized weights: every instruction set gives the same bits.
+    assert_eq!(scalar, edgeclip(&[&ENCODE[..], &["--model", demo_q8_0()]].concat()).ok());
+    let message = edgeclip(&[&ENCODE[..], &["--model", demo_q8_0()]].concat()).env("EDGECLIP_ISA", "mmx").refused(2);
+    assert!(message.starts_with("EDGECLIP_ISA: "), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_cannot_steer_the_terminal() {
+    let folder = scratch("steer");
+    fs::write(folder.join("\u{1b}[31m.png"), "x").unwrap();
+    let done = edgeclip(&["encode", "image", ".", "--model", demo_q8_0()]).folder(&folder).run();
+    assert_eq!(done.code, Some(1));
+    assert!(done.stderr.contains("error: ./\\u{1b}[31m.png: not a picture"), "{:?}", done.stderr);
+}
