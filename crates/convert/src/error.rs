@@ -1,6 +1,9 @@
 //! What can be wrong with a checkpoint, or go wrong on the way to a file.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use crate::Report;
 
@@ -154,6 +157,8 @@ pub enum Error {
     Interrupted,
 }
 
+const SAVE_IT_AGAIN: &str = "load it in Python and save it with transformers' save_pretrained, which writes safetensors";
+
 /// Names in an error message, the rest counted.
 pub(crate) const SHOWN_NAMES: usize = 5;
 
@@ -163,10 +168,20 @@ impl Error {
     }
 }
 
+/// Whether a file's name is that of weights in a format that is not read.
+pub(crate) fn is_unread(path: &Path) -> bool {
+    const ENDINGS: [&str; 8] = ["bin", "pt", "pth", "ckpt", "msgpack", "h5", "onnx", "npz"];
+    path.extension().is_some_and(|ending| ENDINGS.iter().any(|unread| ending.eq_ignore_ascii_case(unread)))
+}
+
 /// A name out of an untrusted file: on one line, without control characters, and not too long.
 pub(crate) fn shown(name: &str) -> String {
     const SHOWN_CHARS: usize = 120;
-    let escaped = |text: &str| text.escape_debug().collect::<String>();
+    // `escape_debug` of the whole text would escape quotes too.
+    let escaped = |text: &str| {
+        let plain = |c: char| matches!(c, '"' | '\'' | '\\');
+        text.chars().map(|c| if plain(c) { c.to_string() } else { c.escape_debug().to_string() }).collect::<String>()
+    };
     match name.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}...", escaped(&name[..end])),
         None => escaped(name),
@@ -182,6 +197,9 @@ impl fmt::Display for Error {
         let tensors = |count: usize| if count == 1 { "tensor is" } else { "tensors are" };
         match self {
             Self::Io { path, doing, source } => write!(f, "{}: cannot {doing}: {source}", path.display()),
+            Self::NotAFolder { path } if is_unread(path) => {
+                write!(f, "{}: this format is not read yet; {SAVE_IT_AGAIN}", path.display())
+            }
             Self::NotAFolder { path } => write!(
                 f,
                 "{}: expected the folder of a checkpoint (config.json, model.safetensors, vocab.json, merges.txt), found a file",
@@ -192,8 +210,7 @@ impl fmt::Display for Error {
             }
             Self::NoCheckpoint { path, missing, unread } => write!(
                 f,
-                "{}: it holds no {missing}, only {}, a format that is not read yet; load it in Python and write it again as safetensors \
-                 with transformers' save_pretrained",
+                "{}: it holds no {missing}, only {}, a format that is not read yet; {SAVE_IT_AGAIN}",
                 path.display(),
                 unread.join(", ")
             ),

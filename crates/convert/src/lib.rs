@@ -152,10 +152,10 @@ impl Progress for () {
 /// name is untouched.
 pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Progress) -> Result<Report, Error> {
     let start = Instant::now();
-    check_output(output)?;
+    check_output(input, output)?;
     let mut checkpoint = Checkpoint::open(input, options.crop, options.name.as_deref())?;
     if checkpoint.files.iter().any(|(path, _)| same_file(path, output)) {
-        return Err(Error::Output { path: output.to_owned(), problem: "the output is one of the checkpoint's own files" });
+        return Err(Error::Output { path: output.to_owned(), problem: "the output would overwrite a file of the checkpoint" });
     }
     let survey = stream::survey(&checkpoint, progress)?;
     checkpoint.config.source = Some(Source { name: checkpoint.name.clone(), sha256: survey.sha256.clone() });
@@ -225,17 +225,20 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
 }
 
 /// What can be known about the output before any work is done.
-fn check_output(output: &Path) -> Result<(), Error> {
+fn check_output(input: &Path, output: &Path) -> Result<(), Error> {
     let wrong = |problem| Err(Error::Output { path: output.to_owned(), problem });
     if output.file_name().is_none() || output.is_dir() {
         return wrong("the output has to be a file, this is a folder");
     }
-    match output.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-            wrong("the folder that it should go into does not exist")
-        }
-        _ => Ok(()),
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return wrong("the folder that it should go into does not exist");
     }
+    let is_gguf = output.extension().is_some_and(|ending| ending == "gguf");
+    if output.exists() && !is_gguf && same_file(folder, input) {
+        return wrong("the output would overwrite a file of the checkpoint");
+    }
+    Ok(())
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

@@ -7,13 +7,21 @@
 //! | position tables, patch kernel | f32 | f16 | f16 | f16 |
 //! | biases, norms, class token | f32 | f32 | f32 | f32 |
 //!
-//! [`Options::pure`] gives every matrix (two dimensions) the type that was asked for, as clip.cpp does. What that costs at q4_0,
-//! measured by `examples/sensitivity.rs` (the probes' cosine to the source, lowest of 8 pictures and of 16 sentences, int8
-//! activations): on the demo 0.9974 and 0.9890 in 5.6 MB, where the policy has 0.9992 and 0.9993 in 7.0 MB; on a random ViT-B/32 0.9923 and 0.9908 in
-//! 91 MB, where it has 0.9969 and 0.9968 in 109 MB. One group alone at q4_0 and all else f32, on the demo: the text projection 0.9981, the image
-//! projection 0.9982, the token table 0.9953, against 0.9985 for all blocks of either encoder together; these three are therefore kept.
-//! Within the blocks attn_out alone (0.9993, 0.9997) costs more than the whole MLP with eight times its weights. The position tables are
-//! a thousandth of the file.
+//! [`Options::pure`] gives every matrix (two dimensions) the type that was asked for, as clip.cpp does.
+//!
+//! What the policy buys at q4_0, as the probes' lowest cosine to the source (8 pictures, 16 sentences), with int8 activations:
+//!
+//! | | demo, pure | demo, policy | random ViT-B/32, pure | random ViT-B/32, policy |
+//! |---|---|---|---|---|
+//! | size | 5.6 MB | 7.0 MB | 90.9 MB | 109.1 MB |
+//! | pictures | 0.9974 | 0.9992 | 0.9923 | 0.9969 |
+//! | sentences | 0.9890 | 0.9993 | 0.9908 | 0.9968 |
+//!
+//! And why these tensors: one group alone at q4_0 and all else in f32, on the demo. The token table 0.9953, the text projection 0.9981,
+//! the image projection 0.9982; all blocks of an encoder together, by comparison, 0.9985. Within the blocks attn_out (0.9993 for
+//! pictures, 0.9997 for sentences) costs more than the whole MLP with eight times its weights. Position tables are a thousandth of the
+//! file. `cargo run --release -p edgeclip-convert --example sensitivity -- models/demo q4_0` prints all of it; the random ViT-B/32 is
+//! that of tools/make_random_b32.py.
 
 use edgeclip_model::{
     Format,

@@ -1,7 +1,6 @@
 //! What a conversion did, for people and for programs.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -82,8 +81,9 @@ fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 /// Tensors that went the same way.
-#[derive(Default)]
-struct Group {
+struct Group<'a> {
+    /// The first of them.
+    like: &'a TensorReport,
     count: usize,
     bytes: u64,
     worst_rms: f64,
@@ -91,22 +91,23 @@ struct Group {
 }
 
 impl Report {
-    /// A line for each way that tensors went: role, types, and why.
-    fn groups(&self) -> Vec<((&str, &str, &str, &str), Group)> {
-        let mut order = Vec::new();
-        let mut groups: BTreeMap<_, Group> = BTreeMap::new();
+    /// One for each way that tensors went: role, types, and why.
+    fn groups(&self) -> Vec<Group<'_>> {
+        let way = |tensor: &TensorReport| (tensor.role, tensor.from, tensor.to, tensor.reason.clone());
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for tensor in &self.tensors {
-            let key = (tensor.role, tensor.from, tensor.to, tensor.reason.as_deref().unwrap_or(""));
-            if !groups.contains_key(&key) {
-                order.push(key);
-            }
-            let group = groups.entry(key).or_default();
+            let found = groups.iter().position(|group| way(group.like) == way(tensor));
+            let at = found.unwrap_or_else(|| {
+                groups.push(Group { like: tensor, count: 0, bytes: 0, worst_rms: 0.0, worst_error: 0.0 });
+                groups.len() - 1
+            });
+            let group = &mut groups[at];
             group.count += 1;
             group.bytes += tensor.bytes;
             group.worst_rms = group.worst_rms.max(tensor.relative_rms);
             group.worst_error = group.worst_error.max(tensor.max_error);
         }
-        order.into_iter().filter_map(|key| groups.remove(&key).map(|group| (key, group))).collect()
+        groups
     }
 
     /// [`Display`](fmt::Display) as a string.
@@ -134,8 +135,9 @@ impl fmt::Display for Report {
         }
         writeln!(f)?;
         writeln!(f, "{:<20} {:>5} {:>14} {:>9} {:>13} {:>10}", "tensors", "", "type", "MB", "relative RMS", "max error")?;
-        for ((role, from, to, reason), group) in self.groups() {
-            let types = if from == to { to.to_owned() } else { format!("{from} -> {to}") };
+        for group in self.groups() {
+            let TensorReport { role, from, to, reason, .. } = group.like;
+            let types = if from == to { (*to).to_owned() } else { format!("{from} -> {to}") };
             write!(
                 f,
                 "{role:<20} {:>5} {types:>14} {:>9.2} {:>11.4} % {:>10.2e}",
@@ -144,7 +146,7 @@ impl fmt::Display for Report {
                 100.0 * group.worst_rms,
                 group.worst_error
             )?;
-            if reason.is_empty() { writeln!(f)? } else { writeln!(f, "  {reason}")? }
+            writeln!(f, "{}{}", if reason.is_some() { "  " } else { "" }, reason.as_deref().unwrap_or_default())?;
         }
         let Some(check) = &self.check else { return Ok(()) };
         writeln!(f)?;

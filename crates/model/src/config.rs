@@ -55,7 +55,7 @@ pub struct Config {
 pub struct Source {
     /// Name of the folder or file, or of a repository.
     pub name: String,
-    /// Hex sha256 of the checkpoint's weights (of a sharded one: over its files in the order of the index).
+    /// Hex sha256 of the checkpoint's weights (of a sharded one: over its files in the order of their names).
     pub sha256: String,
 }
 

@@ -65,9 +65,11 @@ impl Checkpoint {
         }
         let config_path = folder.join("config.json");
         let architecture = Architecture::read(&config_path).map_err(|error| match error {
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Error::NoCheckpoint { path: folder.to_owned(), missing: "config.json", unread: Vec::new() }
-            }
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Error::NoCheckpoint {
+                path: folder.to_owned(),
+                missing: "config.json",
+                unread: safetensors::unread_weights(folder),
+            },
             error => error,
         })?;
         let folder_name = folder_name(folder);

@@ -13,7 +13,10 @@ use safetensors::{
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::json;
-use crate::{Error, error::shown};
+use crate::{
+    Error,
+    error::{is_unread, shown},
+};
 
 /// Largest header and index that are read. A CLIP model's have some 100 kB; safetensors itself allows 100 MB, which would take several
 /// times that in memory.
@@ -57,7 +60,11 @@ pub(super) fn open(folder: &Path) -> Result<Vec<WeightFile>, Error> {
     }
     let index = folder.join("model.safetensors.index.json");
     if !index.exists() {
-        return Err(Error::NoCheckpoint { path: folder.to_owned(), missing: "model.safetensors", unread: other_weights(folder) });
+        return Err(Error::NoCheckpoint {
+            path: folder.to_owned(),
+            missing: "model.safetensors",
+            unread: unread_weights(folder),
+        });
     }
     let malformed = |problem: String| Error::Malformed { path: index.clone(), problem };
     let Index { weight_map } = json::parse(&index, HEADER_LIMIT)?;
@@ -135,16 +142,15 @@ fn described(error: &SafeTensorError) -> String {
     }
 }
 
-/// Weights in formats that are not read, for the message.
-fn other_weights(folder: &Path) -> Vec<String> {
-    let endings = [".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5", ".onnx", ".npz", ".safetensors"];
+/// Weights in formats that are not read, for the message; none if there are some that are.
+pub(super) fn unread_weights(folder: &Path) -> Vec<String> {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = names
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| endings.iter().any(|ending| name.ends_with(ending)))
-        .map(|name| shown(&name))
-        .collect();
+    let mut names: Vec<String> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    if names.iter().any(|name| name.ends_with(".safetensors")) {
+        return Vec::new();
+    }
+    names.retain(|name| is_unread(Path::new(name)));
     names.sort();
     names.truncate(crate::error::SHOWN_NAMES);
-    names
+    names.iter().map(|name| shown(name)).collect()
 }
