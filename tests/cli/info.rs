@@ -63,6 +63,12 @@ fn a_flipped_bit_is_noticed() {
     assert_ne!(info["verify"]["stored"], info["verify"]["computed"]);
 }
 
+#[test]
+fn without_a_file_the_error_says_what_to_do() {
+    let message = edgeclip(&["info"]).refused(2);
+    assert!(message.contains("edgeclip info model.gguf") && message.contains("EDGECLIP_MODEL"), "{message}");
+}
+
 /// Any GGUF file can be looked at.
 #[test]
 fn a_file_of_something_else_is_shown() {

@@ -65,11 +65,11 @@ impl Console {
         self.line(&format!("error: {}", sentence(error)));
     }
 
-    /// An input that is skipped; with `strict` it is the end.
+    /// An input that is skipped; with `strict` it is the end. `input` is empty if the error names it already.
     pub(crate) fn failure(&self, input: &str, error: &anyhow::Error, strict: bool) -> Result<(), Failed> {
         let message = match sentence(error) {
             // Errors about files often name them already.
-            named if named.starts_with(input) => named,
+            named if input.is_empty() || named.starts_with(&format!("{input}: ")) => named,
             unnamed => format!("{input}: {unnamed}"),
         };
         if strict {
@@ -161,6 +161,8 @@ mod tests {
         let error = anyhow::anyhow!("a.png: no such file");
         assert_eq!(console.failure("a.png", &error, true).unwrap_err().0, "a.png: no such file");
         assert_eq!(console.failure("b.png", &error, true).unwrap_err().0, "b.png: a.png: no such file");
+        assert_eq!(console.failure("a", &error, true).unwrap_err().0, "a: a.png: no such file");
+        assert_eq!(console.failure("", &error, true).unwrap_err().0, "a.png: no such file");
         assert_eq!(console.failures(), 0);
     }
 }

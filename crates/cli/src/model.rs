@@ -30,16 +30,18 @@ impl ModelArgs {
 
 /// The file that is given or that the environment names.
 pub(crate) fn path(given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(path) = given {
-        return Ok(path.to_owned());
-    }
-    match std::env::var_os(VARIABLE) {
-        Some(path) if !path.is_empty() => Ok(path.into()),
-        _ => bail!(
+    match given.map(Path::to_owned).or_else(from_environment) {
+        Some(path) => Ok(path),
+        None => bail!(
             "no model: give --model FILE or set {VARIABLE}; a Hugging Face CLIP folder becomes such a file by \
              `edgeclip convert FOLDER --output model.gguf`, then add `--model model.gguf`"
         ),
     }
+}
+
+/// The file that the environment names.
+pub(crate) fn from_environment() -> Option<PathBuf> {
+    std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// A loaded model, and its origin.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use clap::Args;
 use edgeclip::{Config, Tower};
 use edgeclip_gguf::{Array, File, TensorInfo, Value};
@@ -58,7 +58,9 @@ impl Verified {
 
 /// Runs the command.
 pub(crate) fn run(args: InfoArgs, _: &Console) -> Result<()> {
-    let path = model::path(args.file.as_deref()).context("no file to show")?;
+    let Some(path) = args.file.or_else(model::from_environment) else {
+        bail!("no file: name one, as in `edgeclip info model.gguf`, or set {}", model::VARIABLE);
+    };
     let file = File::open(&path)?;
     let config = schema::from_file(&file);
     let verified = args.verify.then(|| Verified {

@@ -13,7 +13,7 @@ use crate::{
     pictures::ReadArgs,
 };
 
-/// Write what the model sees of a picture: the crop as PNG, or its normalised values as npy
+/// Write what the model sees of a picture, as PNG or npy
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
