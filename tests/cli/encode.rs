@@ -199,6 +199,17 @@ fn a_closed_pipe_is_quiet() {
     }
 }
 
+/// Whatever the format, a full disk is said once, with the name of what is full.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error() {
+    for format in ["jsonl", "csv", "npy"] {
+        let arguments = ["encode", "text", "a cat", "--model", demo_q8_0(), "--format", format, "--output", "/dev/full"];
+        let message = edgeclip(&arguments).refused(2);
+        assert!(message.contains("/dev/full: cannot write it: "), "{message}");
+    }
+}
+
 /// The orientation tag turns the picture, unless the reference's behaviour is asked for.
 #[test]
 fn exif_can_be_ignored() {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 /// Where bytes go. A file is written under another name and renamed by [`commit`](Sink::commit); dropped without it, nothing is left.
 pub(crate) enum Sink {
@@ -20,21 +20,21 @@ impl Sink {
         let Some(target) = target else {
             return Ok(Self::Stdout(BufWriter::new(io::stdout().lock())));
         };
-        let cannot = || format!("{}: cannot write it; is there such a folder?", target.display());
+        let cannot = |error: io::Error| anyhow!("{}: cannot write it: {error}; is there such a folder?", target.display());
         match fs::metadata(target) {
             // A device or pipe is written to; renaming would replace it.
             Ok(found) if !found.is_file() => {
-                let file = File::options().write(true).open(target).with_context(cannot)?;
+                let file = File::options().write(true).open(target).map_err(cannot)?;
                 Ok(Self::File { writer: BufWriter::new(file), temporary: None, target: target.to_owned() })
             }
             found => {
                 // Of a symbolic link the file behind it is replaced, not the link.
-                let target = if found.is_ok() { fs::canonicalize(target).with_context(cannot)? } else { target.to_owned() };
+                let target = if found.is_ok() { fs::canonicalize(target).map_err(cannot)? } else { target.to_owned() };
                 let mut name = std::ffi::OsString::from(".");
-                name.push(target.file_name().with_context(cannot)?);
+                name.push(target.file_name().with_context(|| format!("{}: expected the name of a file", target.display()))?);
                 name.push(format!(".{}.tmp", std::process::id()));
                 let temporary = target.with_file_name(name);
-                let file = File::create_new(&temporary).with_context(cannot)?;
+                let file = File::create_new(&temporary).map_err(cannot)?;
                 Ok(Self::File { writer: BufWriter::new(file), temporary: Some(temporary), target })
             }
         }
@@ -42,7 +42,7 @@ impl Sink {
 
     /// Puts everything in place.
     pub(crate) fn commit(mut self) -> Result<()> {
-        self.flush().with_context(|| self.name())?;
+        self.flush()?;
         if let Self::File { writer, temporary, target } = &mut self
             && let Some(written) = temporary
         {
@@ -53,27 +53,31 @@ impl Sink {
         Ok(())
     }
 
-    fn name(&self) -> String {
-        match self {
+    /// The same error with the name of what could not be written. Its kind stays: a broken pipe is still one.
+    fn named(&self, error: io::Error) -> io::Error {
+        let name = match self {
             Self::Stdout(_) => "standard output".to_owned(),
             Self::File { target, .. } => target.display().to_string(),
-        }
+        };
+        io::Error::new(error.kind(), format!("{name}: cannot write it: {error}"))
     }
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
+        let written = match self {
             Self::Stdout(writer) => writer.write(bytes),
             Self::File { writer, .. } => writer.write(bytes),
-        }
+        };
+        written.map_err(|error| self.named(error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
+        let flushed = match self {
             Self::Stdout(writer) => writer.flush(),
             Self::File { writer, .. } => writer.flush(),
-        }
+        };
+        flushed.map_err(|error| self.named(error))
     }
 }
 
