@@ -61,7 +61,7 @@ impl Model {
         let clip = Clip::load(path)?;
         let origin = Origin {
             name: clip.config().name.clone().unwrap_or_else(|| stem(path)),
-            ty: main_type(&File::open(path)?),
+            ty: main_type(clip.file()),
             content_id: clip.content_id().map(str::to_owned),
         };
         Ok(Self { clip, origin })

@@ -72,23 +72,23 @@ fn configurations() {
     );
     assert_eq!(
         refusal(|c| c["text_config"]["hidden_size"] = json!(u64::MAX)),
-        "{}/config.json: clip.text.embedding_length: expected 1 to 16384, found 18446744073709551615"
+        "{}/config.json: text_config.hidden_size: expected 1 to 16384, found 18446744073709551615"
     );
     assert_eq!(
         refusal(|c| c["vision_config"]["image_size"] = json!(1_000_000_000)),
-        "{}/config.json: clip.vision.image_size: expected 1 to 4096, found 1000000000"
+        "{}/config.json: vision_config.image_size: expected 1 to 4096, found 1000000000"
     );
     assert_eq!(
         refusal(|c| c["vision_config"]["num_hidden_layers"] = json!(4_000_000)),
-        "{}/config.json: clip.vision.block_count: expected 1 to 1024, found 4000000"
+        "{}/config.json: vision_config.num_hidden_layers: expected 1 to 1024, found 4000000"
     );
     assert_eq!(
         refusal(|c| c["vision_config"]["num_attention_heads"] = json!(0)),
-        "{}/config.json: clip.vision.attention.head_count: expected 1 to 64, found 0"
+        "{}/config.json: vision_config.num_attention_heads: expected 1 to 64, found 0"
     );
     assert_eq!(
         refusal(|c| c["text_config"]["num_attention_heads"] = json!(5)),
-        "{}/config.json: clip.text.attention.head_count: expected a divisor of the width 72, found 5"
+        "{}/config.json: text_config.num_attention_heads: expected a divisor of the width 72, found 5"
     );
     assert_eq!(
         refusal(|c| c["vision_config"]["num_channels"] = json!(4)),

@@ -136,6 +136,11 @@ impl Clip {
         self.file.path()
     }
 
+    /// The file itself: its metadata and the types of its tensors.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Everything that decides a vector, apart from the weights.
     pub fn config(&self) -> &Config {
         &self.config

@@ -24,6 +24,7 @@ mod logits;
 pub mod zero_shot;
 
 pub use clip::{Clip, Error, Options};
+pub use edgeclip_gguf::File;
 pub use edgeclip_model::{Config, Embeddings, Format, Isa, Source, Tower};
 pub use edgeclip_preprocess::{Options as PictureOptions, Picture, Pixels, Spec, decode};
 pub use edgeclip_tokenize::{Overlong, TokenBatch, Tokenizer};

@@ -163,10 +163,11 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // A cause is shown with its error; what follows is the cause's own.
         match self {
-            Self::Gguf(error) => Some(error),
-            Self::Vocabulary { error, .. } => Some(error),
-            Self::Linear { error, .. } => Some(error),
+            Self::Gguf(error) => error.source(),
+            Self::Vocabulary { error, .. } => error.source(),
+            Self::Linear { error, .. } => error.source(),
             _ => None,
         }
     }

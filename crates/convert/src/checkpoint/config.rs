@@ -120,3 +120,23 @@ fn tower(config: &Object<'_>, width: usize, mlp: usize, heads: usize) -> Result<
         activation,
     })
 }
+
+/// What config.json calls a key of the schema.
+pub(super) fn own_key(key: &str) -> String {
+    let (section, rest) = match (key.strip_prefix("clip.text."), key.strip_prefix("clip.vision.")) {
+        (Some(rest), _) => ("text_config", rest),
+        (_, Some(rest)) => ("vision_config", rest),
+        _ => return key.to_owned(),
+    };
+    let name = match rest {
+        "projection_dim" => return rest.to_owned(),
+        "embedding_length" => "hidden_size",
+        "feed_forward_length" => "intermediate_size",
+        "attention.head_count" => "num_attention_heads",
+        "attention.layer_norm_epsilon" => "layer_norm_eps",
+        "block_count" => "num_hidden_layers",
+        "context_length" => "max_position_embeddings",
+        other => other,
+    };
+    format!("{section}.{name}")
+}

@@ -77,7 +77,7 @@ impl Checkpoint {
         let mut config = architecture.config(name.unwrap_or(&folder_name));
         schema::validate(&config).map_err(|(key, expected, found)| Error::Key {
             path: config_path.clone(),
-            key,
+            key: config::own_key(&key),
             expected,
             found,
         })?;
