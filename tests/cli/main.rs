@@ -9,4 +9,5 @@ mod eval;
 mod hostile;
 mod info;
 mod model;
+mod readme;
 mod tools;
