@@ -103,7 +103,7 @@ fn bad_files_are_reported_and_skipped() {
     assert_eq!(inputs, [dog.as_str(), cat.as_str()]);
     let lines: Vec<&str> = done.stderr.lines().collect();
     assert_eq!(lines.len(), 3, "{}", done.stderr);
-    assert_eq!(lines[0], format!("error: {missing}: no such file"));
+    assert_eq!(lines[0], format!("error: {missing}: no such file; check the path"));
     assert!(lines[1].starts_with(&format!("error: {text}: not a picture: expected PNG, JPEG")), "{}", lines[1]);
     assert!(lines[2].starts_with("2 failed and left out"), "{}", lines[2]);
 
@@ -111,7 +111,10 @@ fn bad_files_are_reported_and_skipped() {
     let quiet = edgeclip(&[&arguments[..], &["--quiet"]].concat()).run();
     assert_eq!((quiet.code, quiet.stderr.lines().count()), (Some(1), 2));
     let strict = edgeclip(&[&arguments[..], &["--strict", "--batch", "1"]].concat()).run();
-    assert_eq!((strict.code, strict.stderr.as_str()), (Some(1), format!("error: {missing}: no such file\n").as_str()));
+    assert_eq!(
+        (strict.code, strict.stderr.as_str()),
+        (Some(1), format!("error: {missing}: no such file; check the path\n").as_str())
+    );
     assert_eq!(json_lines(&strict.text()).len(), 1);
 }
 
@@ -230,5 +233,8 @@ fn the_pixel_limit_can_be_set() {
     let arguments = ["encode", "image", &cat, "--strict", "--model", demo_q8_0(), "--max-pixels"];
     edgeclip(&[&arguments[..], &["65536"]].concat()).ok();
     let message = edgeclip(&[&arguments[..], &["65535"]].concat()).refused(1);
-    assert_eq!(message, format!("{cat}: picture of 256 x 256 pixels is over the limit of 65535 pixels"));
+    assert_eq!(
+        message,
+        format!("{cat}: picture of 256 x 256 pixels is over the limit of 65535 pixels; raise it with --max-pixels")
+    );
 }

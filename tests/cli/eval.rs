@@ -95,6 +95,6 @@ fn what_is_no_set_is_named() {
     fs::write(&file, "path,label\nnone.png,x\n").unwrap();
     let done = edgeclip(&["eval", &file, "--model", demo_q8_0()]).run();
     assert_eq!((done.code, done.text()), (Some(2), String::new()));
-    let expected = format!("error: none.png: no such file\nerror: {file}: none of the 1 pictures could be read");
+    let expected = format!("error: none.png: no such file; check the path\nerror: {file}: none of the 1 pictures could be read");
     assert!(done.stderr.starts_with(&expected), "{}", done.stderr);
 }

@@ -160,7 +160,7 @@ fn pictures_that_are_none() {
     for (name, part) in [
         ("text.png", "not a picture: expected PNG, JPEG, WebP, GIF, BMP or TIFF, found bytes \"GIF is a\""),
         ("empty.png", "not a picture: the file is empty"),
-        ("huge.png", "picture of 60000 x 60000 pixels is over the limit of 178956970 pixels"),
+        ("huge.png", "picture of 60000 x 60000 pixels is over the limit of 178956970 pixels; raise it with --max-pixels"),
         ("cut.png", "damaged PNG picture: "),
         (".", "text.png: not a picture"),
     ] {

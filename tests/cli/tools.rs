@@ -82,7 +82,7 @@ fn what_cannot_be_cropped_is_named() {
     let refused = |picture: &str, output: &str, code| {
         edgeclip(&["preprocess", picture, "--output", output, "--model", demo_q8_0()]).folder(&folder).refused(code)
     };
-    assert_eq!(refused("none.png", "out.png", 1), "none.png: no such file");
+    assert_eq!(refused("none.png", "out.png", 1), "none.png: no such file; check the path");
     assert_eq!(refused(&picture("cat"), "out.jpg", 2), "out.jpg: expected a name that ends with .png or .npy");
     assert!(refused("..", "out.png", 2).contains("expected one picture, found"));
     assert_eq!(files(&folder), [""; 0]);

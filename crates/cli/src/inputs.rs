@@ -148,7 +148,7 @@ fn pattern(pattern: &str, found: &mut Vec<Result<Input, Missing>>) {
 /// What the system says, in a few words where it is the usual thing.
 fn plain(error: &io::Error) -> anyhow::Error {
     match error.kind() {
-        io::ErrorKind::NotFound => anyhow!("no such file"),
+        io::ErrorKind::NotFound => anyhow!("no such file; check the path"),
         io::ErrorKind::PermissionDenied => anyhow!("no permission to read it"),
         _ => anyhow!("cannot open it: {error}"),
     }

@@ -196,7 +196,10 @@ impl fmt::Display for Error {
         };
         let tensors = |count: usize| if count == 1 { "tensor is" } else { "tensors are" };
         match self {
-            Self::Io { path, doing, source } => write!(f, "{}: cannot {doing}: {source}", path.display()),
+            Self::Io { path, doing, source } => {
+                let next = if source.kind() == io::ErrorKind::NotFound { "; check the path" } else { "" };
+                write!(f, "{}: cannot {doing}: {source}{next}", path.display())
+            }
             Self::NotAFolder { path } if is_unread(path) => {
                 write!(f, "{}: this format is not read yet; {SAVE_IT_AGAIN}", path.display())
             }
@@ -219,17 +222,27 @@ impl fmt::Display for Error {
             }
             Self::Malformed { path, problem } => write!(f, "{}: {problem}", path.display()),
             Self::ModelType { path, found } => {
-                write!(f, "{}: model_type is {found:?}, but only \"clip\" can be converted", path.display())
+                write!(
+                    f,
+                    "{}: model_type is {found:?}, but only \"clip\" can be converted; take a CLIP checkpoint",
+                    path.display()
+                )
             }
             Self::Key { path, key, expected, found } => {
                 write!(f, "{}: {key}: expected {expected}, found {found}", path.display())
             }
             Self::MissingTensors { path, names, count } => {
-                write!(f, "{}: {count} {} missing: {}", path.display(), tensors(*count), list(names, *count))
+                write!(
+                    f,
+                    "{}: {count} {} missing: {}; are all files of the checkpoint there, and is config.json its own?",
+                    path.display(),
+                    tensors(*count),
+                    list(names, *count)
+                )
             }
             Self::LeftOverTensors { path, names, count } => write!(
                 f,
-                "{}: {count} {} no part of the model that config.json describes: {}",
+                "{}: {count} {} no part of the model that config.json describes: {}; is it that of these weights?",
                 path.display(),
                 tensors(*count),
                 list(names, *count)
@@ -237,15 +250,21 @@ impl fmt::Display for Error {
             Self::Shape { path, name, expected, found } => {
                 write!(
                     f,
-                    "{}: tensor {name}: expected the shape {expected:?}, as config.json has it, found {found:?}",
+                    "{}: tensor {name}: expected the shape {expected:?}, as config.json has it, found {found:?}; is config.json that of these \
+                     weights?",
                     path.display()
                 )
             }
             Self::Dtype { path, name, found } => {
-                write!(f, "{}: tensor {name}: expected F32, F16 or BF16, found {found}", path.display())
+                write!(f, "{}: tensor {name}: expected F32, F16 or BF16, found {found}; save it as one of these", path.display())
             }
             Self::NotFinite { path, name, index, value } => {
-                write!(f, "{}: tensor {name}: expected finite values, found {value} at index {index}", path.display())
+                write!(
+                    f,
+                    "{}: tensor {name}: expected finite values, found {value} at index {index}; the checkpoint is damaged, \
+                     get it again",
+                    path.display()
+                )
             }
             Self::Vocabulary { path, error } => write!(f, "{}: {error}", path.display()),
             Self::Output { path, problem } => write!(f, "{}: {problem}", path.display()),

@@ -64,7 +64,7 @@ fn configurations() {
     let refusal = |edit: fn(&mut serde_json::Value)| Copy::of("odd-f16").config(edit).refusal();
     assert_eq!(
         refusal(|c| c["model_type"] = json!("siglip")),
-        "{}/config.json: model_type is \"siglip\", but only \"clip\" can be converted"
+        "{}/config.json: model_type is \"siglip\", but only \"clip\" can be converted; take a CLIP checkpoint"
     );
     assert_eq!(
         refusal(|c| c["text_config"]["hidden_size"] = json!("wide")),
@@ -184,14 +184,20 @@ fn vocabularies() {
 #[test]
 fn tensors() {
     let copy = Copy::of("odd-f16").tensors(|all| all.retain(|raw| raw.name != K_PROJ));
-    assert_eq!(copy.refusal(), format!("{{}}/model.safetensors: 1 tensor is missing: {K_PROJ}"));
+    assert_eq!(
+        copy.refusal(),
+        format!(
+            "{{}}/model.safetensors: 1 tensor is missing: {K_PROJ}; are all files of the checkpoint there, and is config.json its own?"
+        )
+    );
     let copy =
         Copy::of("odd-f16").tensors(|all| all.retain(|raw| !raw.name.starts_with("text_model.encoder.layers.0.self_attn.")));
     assert_eq!(
         copy.refusal(),
         "{}/model.safetensors: 8 tensors are missing: text_model.encoder.layers.0.self_attn.q_proj.weight, \
          text_model.encoder.layers.0.self_attn.q_proj.bias, text_model.encoder.layers.0.self_attn.k_proj.weight, \
-         text_model.encoder.layers.0.self_attn.k_proj.bias, text_model.encoder.layers.0.self_attn.v_proj.weight and 3 more"
+         text_model.encoder.layers.0.self_attn.k_proj.bias, text_model.encoder.layers.0.self_attn.v_proj.weight and 3 more; \
+         are all files of the checkpoint there, and is config.json its own?"
     );
     let copy = Copy::of("odd-f16").tensors(|all| {
         let template = all.iter().find(|raw| raw.name == "logit_scale").unwrap().clone();
@@ -199,17 +205,26 @@ fn tensors() {
     });
     assert_eq!(
         copy.refusal(),
-        "{}/model.safetensors: 2 tensors are no part of the model that config.json describes: evil\\u{1b}[2J, z.lora"
+        "{}/model.safetensors: 2 tensors are no part of the model that config.json describes: evil\\u{1b}[2J, z.lora; is it that of \
+         these weights?"
     );
     let copy = Copy::of("odd-f16").tensor(K_PROJ, |raw| raw.shape = vec![36, 144]);
     assert_eq!(
         copy.refusal(),
-        format!("{{}}/model.safetensors: tensor {K_PROJ}: expected the shape [72, 72], as config.json has it, found [36, 144]")
+        format!(
+            "{{}}/model.safetensors: tensor {K_PROJ}: expected the shape [72, 72], as config.json has it, found [36, 144]; is config.json that of these weights?"
+        )
     );
     let copy = Copy::of("odd-f16").tensor(K_PROJ, |raw| raw.dtype = Dtype::I16);
-    assert_eq!(copy.refusal(), format!("{{}}/model.safetensors: tensor {K_PROJ}: expected F32, F16 or BF16, found I16"));
+    assert_eq!(
+        copy.refusal(),
+        format!("{{}}/model.safetensors: tensor {K_PROJ}: expected F32, F16 or BF16, found I16; save it as one of these")
+    );
     let copy = Copy::of("odd-f16").tensor("logit_scale", |raw| raw.set(0, f32::INFINITY));
-    assert_eq!(copy.refusal(), "{}/model.safetensors: tensor logit_scale: expected finite values, found inf at index 0");
+    assert_eq!(
+        copy.refusal(),
+        "{}/model.safetensors: tensor logit_scale: expected finite values, found inf at index 0; the checkpoint is damaged, get it again"
+    );
 }
 
 #[test]
@@ -226,7 +241,7 @@ fn one_value_that_is_not_finite() {
             copy.refusal(),
             format!(
                 "{{}}/model.safetensors: tensor vision_model.embeddings.patch_embedding.weight: expected finite values, found {shown} at \
-                 index {last}"
+                 index {last}; the checkpoint is damaged, get it again"
             )
         );
     }
@@ -243,12 +258,12 @@ fn hostile_safetensors() {
         let message = Copy::of("odd-f16").write("model.safetensors", bytes).refusal();
         message.strip_prefix("{}/model.safetensors: ").unwrap_or_else(|| panic!("no file in: {message}")).to_owned()
     };
-    assert_eq!(refusal(b""), "not a safetensors file: expected at least 8 bytes, found 0");
+    assert_eq!(refusal(b""), "not a safetensors file: expected at least 8 bytes, found 0; download it again");
     assert_eq!(
         refusal(&(1u64 << 63).to_le_bytes()),
         "not a safetensors file: expected a header of at most 16777216 bytes, found 9223372036854775808"
     );
-    assert_eq!(refusal(&1000u64.to_le_bytes()), "truncated: expected a header of 1000 bytes, found 0");
+    assert_eq!(refusal(&1000u64.to_le_bytes()), "truncated: expected a header of 1000 bytes, found 0; download it again");
     assert_eq!(refusal(&safetensors("{\"a", 0)), "the header is unusable: EOF while parsing a string at line 1 column 3");
     let tensor = |name: &str, dtype: &str, shape: &str, start: u64, end: u64| {
         format!("\"{name}\":{{\"dtype\":\"{dtype}\",\"shape\":{shape},\"data_offsets\":[{start},{end}]}}")
@@ -268,11 +283,11 @@ fn hostile_safetensors() {
     );
     assert_eq!(
         refusal(&safetensors(&format!("{{{}}}", tensor("a", "F32", "[4]", 0, 16)), 12)),
-        "truncated: expected 16 bytes of tensors, found 12"
+        "truncated: expected 16 bytes of tensors, found 12; download it again"
     );
     assert_eq!(
         refusal(&safetensors(&format!("{{{}}}", tensor("a", "F32", "[4]", 0, 16)), 17)),
-        "bytes follow the last tensor: expected 16 bytes of tensors, found 17"
+        "bytes follow the last tensor: expected 16 bytes of tensors, found 17; download it again"
     );
     // Eight tensors of 2^61 bytes less a little: the end of the last is near 2^64, where adding the header's length overflows.
     let size = (1u64 << 61) - 1;
@@ -280,7 +295,7 @@ fn hostile_safetensors() {
         (0..8).map(|i| tensor(&format!("t{i}"), "U8", &format!("[{size}]"), i * size, (i + 1) * size)).collect();
     assert_eq!(
         refusal(&safetensors(&format!("{{{}}}", many.join(",")), 0)),
-        format!("truncated: expected {} bytes of tensors, found 0", 8 * size)
+        format!("truncated: expected {} bytes of tensors, found 0; download it again", 8 * size)
     );
 }
 

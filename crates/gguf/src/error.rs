@@ -244,6 +244,9 @@ pub enum ErrorKind {
     Broken,
 }
 
+/// What to do about a file that is not whole.
+const AGAIN: &str = "download or convert it again";
+
 /// Names come from the file: escaped, so that they cannot send control characters to a terminal.
 fn shown(name: &str) -> impl fmt::Display + '_ {
     name.escape_debug()
@@ -269,14 +272,20 @@ impl fmt::Display for Error {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { doing, source } => write!(f, "cannot {doing}: {source}"),
+            Self::Io { doing, source } => {
+                let next = if source.kind() == io::ErrorKind::NotFound { "; check the path" } else { "" };
+                write!(f, "cannot {doing}: {source}{next}")
+            }
             Self::NotGguf { found } => {
                 write!(f, "no GGUF file: expected \"GGUF\" at the start, found \"{}\"{}", found.escape_ascii(), guess(found))
             }
             Self::BigEndian => write!(f, "expected a little-endian GGUF file, found a big-endian one"),
             Self::Version { found } => write!(f, "expected GGUF version 2 or 3, found version {found}"),
             Self::Truncated { item, offset, needed, available } => {
-                write!(f, "{item}: expected at least {needed} bytes at offset {offset}, found {available}: truncated or damaged")
+                write!(
+                    f,
+                    "{item}: expected at least {needed} bytes at offset {offset}, found {available}: truncated or damaged; {AGAIN}"
+                )
             }
             Self::Limit { item, limit, found } => write!(f, "{item}: expected at most {limit}, found {found}"),
             Self::NotUtf8 { item } => write!(f, "{item}: expected UTF-8, found other bytes"),
@@ -310,10 +319,14 @@ impl fmt::Display for ErrorKind {
                 f.write_str(if found < expected { ": it overlaps the tensor before it" } else { ": it leaves a gap" })
             }
             Self::BeyondFile { name, expected, found } => {
-                write!(f, "tensor {}: expected a file of at least {expected} bytes, found {found}: truncated", shown(name))
+                write!(
+                    f,
+                    "tensor {}: expected a file of at least {expected} bytes, found {found}: truncated; {AGAIN}",
+                    shown(name)
+                )
             }
             Self::TrailingBytes { expected, found } => {
-                write!(f, "expected a file of {expected} bytes, found {found}: there are bytes after the last tensor")
+                write!(f, "expected a file of {expected} bytes, found {found}: there are bytes after the last tensor; {AGAIN}")
             }
             Self::MissingKey { key, expected } => write!(f, "key {}: expected {expected}, found no such key", shown(key)),
             Self::WrongType { key, expected, found } => write!(f, "key {}: expected {expected}, found {found}", shown(key)),
@@ -384,7 +397,7 @@ mod tests {
     fn the_source_of_a_system_error_is_kept() {
         use std::error::Error as _;
         let error = Error::io(Path::new("x"), "open it", io::Error::from(io::ErrorKind::NotFound));
-        assert_eq!(error.to_string(), "x: cannot open it: entity not found");
+        assert_eq!(error.to_string(), "x: cannot open it: entity not found; check the path");
         assert!(error.source().is_some());
     }
 }

@@ -125,11 +125,14 @@ impl fmt::Display for Error {
                 write!(f, "{}: key {key}: expected {expected}, found {found}", file.display())
             }
             Self::Vocabulary { file, error } => write!(f, "{}: the vocabulary is unusable: {error}", file.display()),
-            Self::MissingTensor { file, name } => write!(f, "{}: tensor {name} is missing", file.display()),
+            Self::MissingTensor { file, name } => {
+                write!(f, "{}: tensor {name} is missing; convert the checkpoint again", file.display())
+            }
             Self::Shape { file, name, expected, found } => {
                 write!(
                     f,
-                    "{}: tensor {name}: expected the shape {expected:?}, found {found:?} (contiguous dimension first)",
+                    "{}: tensor {name}: expected the shape {expected:?}, found {found:?} (contiguous dimension first); convert the \
+                     checkpoint again",
                     file.display()
                 )
             }
@@ -140,7 +143,7 @@ impl fmt::Display for Error {
                 edgeclip_kernels::Format::ALL.map(|format| format.name()).join(", ")
             ),
             Self::Linear { file, name, error } => write!(f, "{}: tensor {name}: {error}", file.display()),
-            Self::NoTower { file, tower } => write!(f, "{}: this file has no {tower} encoder", file.display()),
+            Self::NoTower { file, tower } => write!(f, "{}: this file has no {tower} encoder; take one that has", file.display()),
             Self::PictureSize { index, expected, found } => {
                 write!(f, "picture {index}: expected {expected} x {expected} pixels, found {found} x {found}")
             }

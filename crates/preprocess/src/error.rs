@@ -79,14 +79,16 @@ impl fmt::Display for Error {
             Error::UnknownFormat { start } => {
                 write!(f, "not a picture: expected PNG, JPEG, WebP, GIF, BMP or TIFF, found bytes \"{}\"", start.escape_ascii())
             }
-            Error::Damaged { format, reason } => write!(f, "damaged {format} picture: {reason}"),
-            Error::Unsupported { format, what } => write!(f, "{format} picture that cannot be read: {what}"),
+            Error::Damaged { format, reason } => write!(f, "damaged {format} picture: {reason}; get a whole copy of it"),
+            Error::Unsupported { format, what } => {
+                write!(f, "{format} picture that cannot be read: {what}; save it as PNG or JPEG")
+            }
             Error::NoPixels { width, height } => write!(f, "picture of {width} x {height} pixels has nothing to see"),
             Error::TooManyPixels { width, height, limit } => {
-                write!(f, "picture of {width} x {height} pixels is over the limit of {limit} pixels")
+                write!(f, "picture of {width} x {height} pixels is over the limit of {limit} pixels; raise it with --max-pixels")
             }
             Error::TooElongated { width, height } => {
-                write!(f, "picture of {width} x {height} pixels is too elongated to be resized")
+                write!(f, "picture of {width} x {height} pixels is too elongated to be resized; crop it first")
             }
             Error::Spec { field, expected, found } => write!(f, "preprocessing: {field} must be {expected}, found {found}"),
             Error::Length { what, expected, found } => write!(f, "{what}: expected {expected} elements, found {found}"),

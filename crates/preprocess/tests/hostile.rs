@@ -32,7 +32,10 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
 fn a_huge_png_header_is_refused_before_anything_is_allocated() {
     let error = error(&png_header(60_000, 60_000));
     assert_eq!(error, Error::TooManyPixels { width: 60_000, height: 60_000, limit: 178_956_970 });
-    assert_eq!(error.to_string(), "picture of 60000 x 60000 pixels is over the limit of 178956970 pixels");
+    assert_eq!(
+        error.to_string(),
+        "picture of 60000 x 60000 pixels is over the limit of 178956970 pixels; raise it with --max-pixels"
+    );
     // Below the cap, but 78 bytes cannot hold it: deflate expands 1,032-fold at most.
     let error = self::error(&png_header(13_000, 13_000));
     assert!(matches!(error, Error::Damaged { format: Format::Png, .. }), "{error}");

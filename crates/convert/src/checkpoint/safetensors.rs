@@ -22,6 +22,9 @@ use crate::{
 /// times that in memory.
 const HEADER_LIMIT: u64 = 16 << 20;
 
+/// What to do about a file that is not whole.
+const AGAIN: &str = "download it again";
+
 /// A mapped file and what is in it, in the order of the data.
 #[derive(Debug)]
 pub(super) struct WeightFile {
@@ -104,14 +107,15 @@ fn open_file(path: PathBuf) -> Result<WeightFile, Error> {
 /// of the file is compared here; the rules for the tensors are the library's.
 fn entries(bytes: &Bytes) -> Result<Vec<Entry>, String> {
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return Err(format!("not a safetensors file: expected at least 8 bytes, found {}", bytes.len()));
+        return Err(format!("not a safetensors file: expected at least 8 bytes, found {}; {AGAIN}", bytes.len()));
     };
     let length = u64::from_le_bytes(*length);
     if length > HEADER_LIMIT {
         return Err(format!("not a safetensors file: expected a header of at most {HEADER_LIMIT} bytes, found {length}"));
     }
     let header = rest.get(..length as usize);
-    let header = header.ok_or_else(|| format!("truncated: expected a header of {length} bytes, found {}", rest.len()))?;
+    let header =
+        header.ok_or_else(|| format!("truncated: expected a header of {length} bytes, found {}; {AGAIN}", rest.len()))?;
     let Header { tensors, .. } =
         serde_json::from_slice(header).map_err(|error| format!("the header is unusable: {}", shown(&error.to_string())))?;
 
@@ -122,7 +126,7 @@ fn entries(bytes: &Bytes) -> Result<Vec<Entry>, String> {
     let found = bytes.len() - start;
     if expected != found {
         let problem = if expected > found { "truncated" } else { "bytes follow the last tensor" };
-        return Err(format!("{problem}: expected {expected} bytes of tensors, found {found}"));
+        return Err(format!("{problem}: expected {expected} bytes of tensors, found {found}; {AGAIN}"));
     }
     let entry = |(name, info): (String, TensorInfo)| {
         let (first, end) = info.data_offsets;
