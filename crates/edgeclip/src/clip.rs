@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use edgeclip_gguf::File;
@@ -102,7 +102,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Clip {
     file: File,
-    config: Config,
+    config: Arc<Config>,
     cpu: Cpu,
     tokenizer: OnceLock<Tokenizer>,
 }
@@ -126,8 +126,8 @@ impl Clip {
             None => Kernels::best(),
         };
         let file = File::open(path.as_ref())?;
-        let config = schema::from_file(&file)?;
-        let cpu = Cpu::new(config.clone(), GgufWeights::new(file.clone()), kernels);
+        let config = Arc::new(schema::from_file(&file)?);
+        let cpu = Cpu::new(Arc::clone(&config), GgufWeights::new(file.clone()), kernels);
         Ok(Self { file, config, cpu, tokenizer: OnceLock::new() })
     }
 

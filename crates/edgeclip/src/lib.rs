@@ -25,7 +25,12 @@ pub mod zero_shot;
 
 pub use clip::{Clip, Error, Options};
 pub use edgeclip_gguf::File;
-pub use edgeclip_model::{Config, Embeddings, Format, Isa, Source, Tower};
-pub use edgeclip_preprocess::{Options as PictureOptions, Picture, Pixels, Spec, decode};
-pub use edgeclip_tokenize::{Overlong, TokenBatch, Tokenizer};
+pub use edgeclip_model::{
+    Activation, Config, Embeddings, Error as ModelError, Format, ImageConfig, Isa, Source, TextConfig, TextPooling, Tower,
+    TowerConfig,
+};
+pub use edgeclip_preprocess::{
+    CropRule, Error as PictureError, Filter, Options as PictureOptions, Picture, Pixels, Resize, Spec, decode,
+};
+pub use edgeclip_tokenize::{Clean, Error as TextError, Overlong, TokenBatch, Tokenizer, Vocabulary};
 pub use logits::Logits;

@@ -179,7 +179,7 @@ impl Linear {
             return;
         }
         // A task is a few rows; the multiple of four is the tile of the int8 kernel.
-        let rows = x.m().div_ceil(rayon::current_num_threads()).next_multiple_of(4).min(32);
+        let rows = x.m().div_ceil(rayon::current_num_threads()).next_multiple_of(4).clamp(4, 32);
         out.par_chunks_mut(rows * self.n).enumerate().for_each_init(
             || vec![0f32; rows * self.n],
             |product, (i, out)| {

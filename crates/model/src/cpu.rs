@@ -1,6 +1,9 @@
 //! Both encoders of a file on the CPU.
 
-use std::{fmt, sync::OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use edgeclip_kernels::Kernels;
 use edgeclip_preprocess::Pixels;
@@ -25,7 +28,7 @@ pub trait Backend: Send + Sync {
 
 /// The CPU. An encoder is loaded and packed when it is first used, so that searching by text never touches the image weights.
 pub struct Cpu {
-    config: Config,
+    config: Arc<Config>,
     weights: Box<dyn Weights>,
     kernels: &'static Kernels,
     image: OnceLock<ImageTower>,
@@ -34,8 +37,8 @@ pub struct Cpu {
 
 impl Cpu {
     /// Nothing is loaded yet.
-    pub fn new(config: Config, weights: impl Weights + 'static, kernels: &'static Kernels) -> Self {
-        Self { config, weights: Box::new(weights), kernels, image: OnceLock::new(), text: OnceLock::new() }
+    pub fn new(config: impl Into<Arc<Config>>, weights: impl Weights + 'static, kernels: &'static Kernels) -> Self {
+        Self { config: config.into(), weights: Box::new(weights), kernels, image: OnceLock::new(), text: OnceLock::new() }
     }
 
     /// The image encoder, loaded now if it was not.

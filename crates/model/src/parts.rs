@@ -7,7 +7,9 @@ use edgeclip_kernels::{
 use edgeclip_preprocess::Pixels;
 
 use crate::{
-    Config, Error, ImageConfig, Observer, Stage, StageKind, TextConfig, Tower, TowerConfig, Weights, schema, weights::Loader,
+    Config, Error, ImageConfig, Observer, Stage, StageKind, TextConfig, TextPooling, Tower, TowerConfig, Weights,
+    schema::{Id, Piece},
+    weights::Loader,
 };
 
 /// The residual stream: the tokens of several inputs, one after the other.
@@ -31,11 +33,11 @@ struct Norm {
 }
 
 impl Norm {
-    fn load(loader: &Loader<'_>, name: &str, config: &TowerConfig) -> Result<Self, Error> {
+    fn load(loader: &Loader<'_>, tower: Tower, piece: Piece, config: &TowerConfig) -> Result<Self, Error> {
         Ok(Self {
             kernels: loader.kernels,
-            gain: loader.values(&format!("{name}.weight"), &[config.width])?,
-            shift: loader.values(&format!("{name}.bias"), &[config.width])?,
+            gain: loader.values(Id::weight(tower, piece), &[config.width])?,
+            shift: loader.values(Id::bias(tower, piece), &[config.width])?,
             eps: config.eps,
         })
     }
@@ -68,18 +70,18 @@ impl ImageEmbedding {
     pub fn load(config: &ImageConfig, weights: &dyn Weights, kernels: &'static Kernels) -> Result<Self, Error> {
         let loader = Loader { weights, kernels };
         let (width, side) = (config.tower.width, config.patch);
-        let rows = loader.rows("v.patch_embd.weight", &[side, side, 3], width)?;
-        let mut class = loader.values("v.class_embd", &[width])?;
-        let mut positions = loader.values("v.position_embd.weight", &[width, config.tokens()])?;
+        let id = |piece| Id::weight(Tower::Image, piece);
+        let mut class = loader.values(id(Piece::ClassEmbedding), &[width])?;
+        let mut positions = loader.values(id(Piece::PositionEmbedding), &[width, config.tokens()])?;
         let rest = positions.split_off(width);
         class.iter_mut().zip(&positions).for_each(|(class, position)| *class += position);
         Ok(Self {
             kernels,
             config: config.clone(),
-            patch: loader.pack("v.patch_embd.weight", &[rows], None)?,
+            patch: loader.matrix(id(Piece::PatchEmbedding), &[side, side, 3], width)?,
             class,
             positions: rest,
-            norm: Norm::load(&loader, "v.pre_ln", &config.tower)?,
+            norm: Norm::load(&loader, Tower::Image, Piece::PreNorm, &config.tower)?,
         })
     }
 
@@ -127,7 +129,11 @@ impl ImageEmbedding {
 /// Token ids to the residual stream. The table of tokens stays where it is; only the rows that are used are read.
 #[derive(Debug)]
 pub struct TextEmbedding {
-    config: TextConfig,
+    width: usize,
+    context_length: usize,
+    causal: bool,
+    pooling: TextPooling,
+    end: u32,
     tokens: Rows,
     /// `[context_length, width]`
     positions: Vec<f32>,
@@ -140,11 +146,16 @@ impl TextEmbedding {
     /// A tensor that is missing, of the wrong shape or of a type that cannot be computed with.
     pub fn load(config: &TextConfig, weights: &dyn Weights, kernels: &'static Kernels) -> Result<Self, Error> {
         let loader = Loader { weights, kernels };
+        let id = |piece| Id::weight(Tower::Text, piece);
         let width = config.tower.width;
         Ok(Self {
-            tokens: loader.rows("t.token_embd.weight", &[width], config.vocabulary.tokens.len())?,
-            positions: loader.values("t.position_embd.weight", &[width, config.vocabulary.context_length])?,
-            config: config.clone(),
+            tokens: loader.rows(id(Piece::TokenEmbedding), &[width], config.vocabulary.tokens.len())?,
+            positions: loader.values(id(Piece::PositionEmbedding), &[width, config.vocabulary.context_length])?,
+            width,
+            context_length: config.vocabulary.context_length,
+            causal: config.causal,
+            pooling: config.pooling,
+            end: config.vocabulary.end,
         })
     }
 
@@ -153,7 +164,7 @@ impl TextEmbedding {
     /// # Errors
     /// [`Error::Tokens`] for a row that is empty, too long, without the token to pool, or with an id that is not in the vocabulary.
     pub fn forward<'t>(&self, rows: impl Iterator<Item = &'t [u32]>, observer: &mut dyn Observer) -> Result<Stream, Error> {
-        let (width, vocabulary) = (self.config.tower.width, &self.config.vocabulary);
+        let width = self.width;
         let mut stream = Stream { values: Vec::new(), lengths: Vec::new(), pooled: Vec::new() };
         let row_bytes = self.tokens.bytes.len() / self.tokens.n;
         for (index, ids) in rows.enumerate() {
@@ -161,12 +172,12 @@ impl TextEmbedding {
             if let Some(id) = ids.iter().find(|id| **id as usize >= self.tokens.n) {
                 return Err(wrong(format!("expected ids below {}, found {id}", self.tokens.n)));
             }
-            let pooled = self.config.pooling.position(ids, vocabulary.end);
+            let pooled = self.pooling.position(ids, self.end);
             let pooled = pooled
-                .ok_or_else(|| wrong(format!("expected the end token {} among {} ids, found none", vocabulary.end, ids.len())))?;
-            let ids = if self.config.causal { &ids[..=pooled] } else { ids };
-            if ids.len() > vocabulary.context_length {
-                return Err(wrong(format!("expected at most {} ids, found {}", vocabulary.context_length, ids.len())));
+                .ok_or_else(|| wrong(format!("expected the end token {} among {} ids, found none", self.end, ids.len())))?;
+            let ids = if self.causal { &ids[..=pooled] } else { ids };
+            if ids.len() > self.context_length {
+                return Err(wrong(format!("expected at most {} ids, found {}", self.context_length, ids.len())));
             }
             let start = stream.values.len();
             stream.values.resize(start + ids.len() * width, 0.0);
@@ -213,21 +224,18 @@ impl Block {
         kernels: &'static Kernels,
     ) -> Result<Self, Error> {
         let loader = Loader { weights, kernels };
-        let prefix = schema::block_prefix(tower, index);
-        let name = |name: &str| format!("{prefix}.{name}");
         let (width, mlp) = (config.width, config.mlp);
         Ok(Self {
             kernels,
             tower,
             index,
             shape: Shape { width, heads: config.heads, causal },
-            norm1: Norm::load(&loader, &name("ln1"), config)?,
-            qkv: loader.linear(&[name("attn_q"), name("attn_k"), name("attn_v")], width, width)?,
-            out: loader.linear(&[name("attn_out")], width, width)?,
-            norm2: Norm::load(&loader, &name("ln2"), config)?,
-            // The schema's historical names: see its documentation.
-            up: loader.linear(&[name("ffn_down")], width, mlp)?,
-            down: loader.linear(&[name("ffn_up")], mlp, width)?,
+            norm1: Norm::load(&loader, tower, Piece::Norm1(index), config)?,
+            qkv: loader.linear(tower, &[Piece::Query(index), Piece::Key(index), Piece::Value(index)], width, width)?,
+            out: loader.linear(tower, &[Piece::AttentionOutput(index)], width, width)?,
+            norm2: Norm::load(&loader, tower, Piece::Norm2(index), config)?,
+            up: loader.linear(tower, &[Piece::MlpIn(index)], width, mlp)?,
+            down: loader.linear(tower, &[Piece::MlpOut(index)], mlp, width)?,
             activation: config.activation,
         })
     }
@@ -274,12 +282,10 @@ impl Head {
         kernels: &'static Kernels,
     ) -> Result<Self, Error> {
         let loader = Loader { weights, kernels };
-        let name = schema::projection_name(tower);
-        let rows = loader.rows(name, &[config.width], projection_dim)?;
         Ok(Self {
             tower,
-            norm: Norm::load(&loader, &format!("{}.post_ln", schema::tower_prefix(tower)), config)?,
-            projection: loader.pack(name, &[rows], None)?,
+            norm: Norm::load(&loader, tower, Piece::PostNorm, config)?,
+            projection: loader.matrix(Id::weight(tower, Piece::Projection), &[config.width], projection_dim)?,
         })
     }
 
@@ -303,7 +309,7 @@ impl Head {
 ///
 /// # Errors
 /// [`Error::NoTower`].
-pub fn image_config<'c>(config: &'c Config, weights: &dyn Weights) -> Result<&'c ImageConfig, Error> {
+pub(crate) fn image_config<'c>(config: &'c Config, weights: &dyn Weights) -> Result<&'c ImageConfig, Error> {
     config.image.as_ref().ok_or_else(|| Error::NoTower { file: weights.path().to_owned(), tower: Tower::Image })
 }
 
@@ -311,6 +317,6 @@ pub fn image_config<'c>(config: &'c Config, weights: &dyn Weights) -> Result<&'c
 ///
 /// # Errors
 /// [`Error::NoTower`].
-pub fn text_config<'c>(config: &'c Config, weights: &dyn Weights) -> Result<&'c TextConfig, Error> {
+pub(crate) fn text_config<'c>(config: &'c Config, weights: &dyn Weights) -> Result<&'c TextConfig, Error> {
     config.text.as_ref().ok_or_else(|| Error::NoTower { file: weights.path().to_owned(), tower: Tower::Text })
 }

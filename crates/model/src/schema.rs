@@ -29,7 +29,7 @@ pub mod keys {
     pub const HAS_TEXT: &str = "clip.has_text_encoder";
     /// Whether there is an image encoder.
     pub const HAS_IMAGE: &str = "clip.has_vision_encoder";
-    /// clip.cpp's flag for both activations: false is QuickGELU. Read only where the two keys of [`super::tower_keys`] are absent.
+    /// clip.cpp's flag for both activations: false is QuickGELU. Read only where `clip.text.activation` or `clip.vision.activation` is absent.
     pub const USE_GELU: &str = "clip.use_gelu";
     /// Natural logarithm of the factor between cosine and logit. Default ln 100, where CLIP's training stops it.
     pub const LOGIT_SCALE: &str = "clip.logit_scale";
@@ -250,25 +250,21 @@ pub fn from_file(file: &File) -> Result<Config, Error> {
         (Some((_, dim)), _) | (None, Some((_, dim))) => *dim,
         (None, None) => return Err(reader.wrong(keys::HAS_IMAGE, "true, or else a text encoder", &false)),
     };
-    let finite = |key: &str| -> Result<Option<f32>, Error> {
-        match file.get::<f32>(key)? {
-            Some(value) if !value.is_finite() => Err(reader.wrong(key, "a finite number", &value)),
-            value => Ok(value),
-        }
-    };
     let source = match (file.get::<String>(keys::SOURCE_NAME)?, file.get::<String>(keys::SOURCE_SHA256)?) {
         (Some(name), Some(sha256)) => Some(Source { name, sha256 }),
         _ => None,
     };
-    Ok(Config {
+    let config = Config {
         name: file.get::<String>(keys::NAME)?,
         source,
         image: image.map(|(config, _)| config),
         text: text.map(|(config, _)| config),
         projection_dim,
-        logit_scale: finite(keys::LOGIT_SCALE)?.unwrap_or(100f32.ln()),
-        logit_bias: finite(keys::LOGIT_BIAS)?,
-    })
+        logit_scale: file.get::<f32>(keys::LOGIT_SCALE)?.unwrap_or(100f32.ln()),
+        logit_bias: file.get::<f32>(keys::LOGIT_BIAS)?,
+    };
+    reader.checked(validate(&config))?;
+    Ok(config)
 }
 
 /// Far above any model there is, and low enough that no product of two of them overflows or exhausts memory by itself.
@@ -280,51 +276,81 @@ mod limits {
     pub(super) const IMAGE: usize = 1 << 12;
 }
 
+/// A value of a configuration that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The key it has in a file.
+    pub key: String,
+    /// What it has to be.
+    pub expected: String,
+    /// What it is.
+    pub found: String,
+}
+
+impl Invalid {
+    fn new(key: impl Into<String>, expected: impl Into<String>, found: impl ToString) -> Self {
+        Self { key: key.into(), expected: expected.into(), found: found.to_string() }
+    }
+
+    fn unless_within(key: impl Into<String>, value: usize, top: usize) -> Result<(), Self> {
+        if (1..=top).contains(&value) { Ok(()) } else { Err(Self::new(key, format!("1 to {top}"), value)) }
+    }
+}
+
 /// Checks a configuration that did not come from a file; [`from_file`] has done it.
 ///
 /// # Errors
-/// The key, what it has to be and what it is.
-pub fn validate(config: &Config) -> Result<(), (String, String, String)> {
-    let within = |key: String, value: usize, top: usize| {
-        if (1..=top).contains(&value) { Ok(()) } else { Err((key, format!("1 to {top}"), value.to_string())) }
-    };
-    let tower = |which: Tower, c: &TowerConfig| {
-        let keys = tower_keys(which);
-        within(keys.width, c.width, limits::WIDTH)?;
-        within(keys.mlp, c.mlp, limits::MLP)?;
-        within(keys.layers, c.layers, limits::LAYERS)?;
-        within(keys.projection_dim, config.projection_dim, limits::WIDTH)?;
-        within(keys.heads.clone(), c.heads, c.width)?;
-        if !c.width.is_multiple_of(c.heads) {
-            return Err((keys.heads, format!("a divisor of the width {}", c.width), c.heads.to_string()));
-        }
-        if !(c.eps > 0.0 && c.eps < 1.0) {
-            return Err((keys.eps, "above 0 and below 1".into(), c.eps.to_string()));
-        }
-        Ok(())
-    };
+/// The first value that makes no sense.
+pub fn validate(config: &Config) -> Result<(), Invalid> {
     if let Some(text) = &config.text {
-        tower(Tower::Text, &text.tower)?;
-        within(keys::CONTEXT_LENGTH.into(), text.vocabulary.context_length, limits::CONTEXT)?;
+        validate_text(text, config.projection_dim)?;
     }
     if let Some(image) = &config.image {
-        tower(Tower::Image, &image.tower)?;
-        within(keys::IMAGE_SIZE.into(), image.preprocessing.size as usize, limits::IMAGE)?;
-        within(keys::PATCH_SIZE.into(), image.patch, image.preprocessing.size as usize)?;
-        within(keys::PATCH_SIZE.into(), image.tokens(), limits::CONTEXT)
-            .map_err(|(key, _, _)| (key, format!("a patch for at most {} tokens", limits::CONTEXT), image.patch.to_string()))?;
-        image
-            .preprocessing
-            .validate()
-            .map_err(|error| (keys::IMAGE_STD.into(), "usable preprocessing".into(), error.to_string()))?;
+        validate_image(image, config.projection_dim)?;
     }
     if config.text.is_none() && config.image.is_none() {
-        return Err((keys::HAS_IMAGE.into(), "an encoder".into(), "none".into()));
+        return Err(Invalid::new(keys::HAS_IMAGE, "true, or else a text encoder", false));
     }
-    if !config.logit_scale.is_finite() {
-        return Err((keys::LOGIT_SCALE.into(), "a finite number".into(), config.logit_scale.to_string()));
+    if !config.logit_scale.exp().is_normal() {
+        return Err(Invalid::new(keys::LOGIT_SCALE, "a logarithm whose exponential is an ordinary number", config.logit_scale));
+    }
+    match config.logit_bias {
+        Some(bias) if !bias.is_finite() => Err(Invalid::new(keys::LOGIT_BIAS, "a finite number", bias)),
+        _ => Ok(()),
+    }
+}
+
+fn validate_tower(which: Tower, config: &TowerConfig, projection_dim: usize) -> Result<(), Invalid> {
+    let keys = tower_keys(which);
+    Invalid::unless_within(keys.width, config.width, limits::WIDTH)?;
+    Invalid::unless_within(keys.mlp, config.mlp, limits::MLP)?;
+    Invalid::unless_within(keys.layers, config.layers, limits::LAYERS)?;
+    Invalid::unless_within(keys.projection_dim, projection_dim, limits::WIDTH)?;
+    Invalid::unless_within(keys.heads.clone(), config.heads, config.width)?;
+    if !config.width.is_multiple_of(config.heads) {
+        return Err(Invalid::new(keys.heads, format!("a divisor of the width {}", config.width), config.heads));
+    }
+    if !(config.eps > 0.0 && config.eps < 1.0) {
+        return Err(Invalid::new(keys.eps, "above 0 and below 1", config.eps));
     }
     Ok(())
+}
+
+fn validate_text(config: &TextConfig, projection_dim: usize) -> Result<(), Invalid> {
+    validate_tower(Tower::Text, &config.tower, projection_dim)?;
+    Invalid::unless_within(keys::CONTEXT_LENGTH, config.vocabulary.context_length, limits::CONTEXT)
+}
+
+fn validate_image(config: &ImageConfig, projection_dim: usize) -> Result<(), Invalid> {
+    validate_tower(Tower::Image, &config.tower, projection_dim)?;
+    let size = config.preprocessing.size as usize;
+    Invalid::unless_within(keys::IMAGE_SIZE, size, limits::IMAGE)?;
+    Invalid::unless_within(keys::PATCH_SIZE, config.patch, size)?;
+    if config.tokens() > limits::CONTEXT {
+        return Err(Invalid::new(keys::PATCH_SIZE, format!("a patch for at most {} tokens", limits::CONTEXT), config.patch));
+    }
+    // What is left to be wrong there is mean or deviation.
+    config.preprocessing.validate().map_err(|error| Invalid::new(keys::IMAGE_STD, "usable preprocessing", error))
 }
 
 struct Reader<'a> {
@@ -336,8 +362,8 @@ impl Reader<'_> {
         Error::Key { file: self.file.path().to_owned(), key: key.into(), expected: expected.into(), found: found.to_string() }
     }
 
-    fn checked(&self, result: Result<(), (String, String, String)>) -> Result<(), Error> {
-        result.map_err(|(key, expected, found)| self.wrong(&key, &expected, &found))
+    fn checked(&self, result: Result<(), Invalid>) -> Result<(), Error> {
+        result.map_err(|invalid| self.wrong(&invalid.key, &invalid.expected, &invalid.found))
     }
 
     fn size(&self, key: &str) -> Result<usize, Error> {
@@ -373,13 +399,6 @@ impl Reader<'_> {
         Ok((config, self.size(&keys.projection_dim)?))
     }
 
-    /// Checks what was read so far before it is used to size anything.
-    fn validated(&self, projection_dim: usize, image: Option<ImageConfig>, text: Option<TextConfig>) -> Result<Config, Error> {
-        let config = Config { name: None, source: None, image, text, projection_dim, logit_scale: 0.0, logit_bias: None };
-        self.checked(validate(&config))?;
-        Ok(config)
-    }
-
     fn image(&self) -> Result<(ImageConfig, usize), Error> {
         let (tower, projection_dim) = self.tower(Tower::Image)?;
         let three = |key: &str| -> Result<[f32; 3], Error> {
@@ -396,8 +415,8 @@ impl Reader<'_> {
             std: three(keys::IMAGE_STD)?,
         };
         let config = ImageConfig { tower, patch: self.size(keys::PATCH_SIZE)?, preprocessing };
-        let config = self.validated(projection_dim, Some(config), None)?;
-        Ok((config.image.expect("it was put there"), projection_dim))
+        self.checked(validate_image(&config, projection_dim))?;
+        Ok((config, projection_dim))
     }
 
     fn text(&self) -> Result<(TextConfig, usize), Error> {
@@ -432,8 +451,8 @@ impl Reader<'_> {
             pooling: self.named(keys::TEXT_POOLING, TextPooling::End)?,
             vocabulary,
         };
-        let config = self.validated(projection_dim, None, Some(config))?;
-        Ok((config.text.expect("it was put there"), projection_dim))
+        self.checked(validate_text(&config, projection_dim))?;
+        Ok((config, projection_dim))
     }
 }
 
@@ -458,10 +477,116 @@ pub enum Role {
     Projection,
 }
 
+/// What a tensor is, within its encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Piece {
+    /// One row a token.
+    TokenEmbedding,
+    /// One row a position.
+    PositionEmbedding,
+    /// The token in front of the patches.
+    ClassEmbedding,
+    /// The kernel of the strided convolution.
+    PatchEmbedding,
+    /// The norm before the blocks.
+    PreNorm,
+    /// The norm of the pooled row.
+    PostNorm,
+    /// Into the shared space.
+    Projection,
+    /// Of a block: query.
+    Query(usize),
+    /// Of a block: key.
+    Key(usize),
+    /// Of a block: value.
+    Value(usize),
+    /// Of a block: what comes out of attention.
+    AttentionOutput(usize),
+    /// Of a block: the norm before attention.
+    Norm1(usize),
+    /// Of a block: the norm before the MLP.
+    Norm2(usize),
+    /// Of a block: the first linear of the MLP.
+    MlpIn(usize),
+    /// Of a block: the second linear of the MLP.
+    MlpOut(usize),
+}
+
+/// Identifies a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Id {
+    /// The encoder it belongs to.
+    pub tower: Tower,
+    /// What it is.
+    pub piece: Piece,
+    /// A linear's or norm's bias (or shift), not its weight (or gain).
+    pub bias: bool,
+}
+
+impl Id {
+    /// The weight of a piece.
+    pub fn weight(tower: Tower, piece: Piece) -> Self {
+        Self { tower, piece, bias: false }
+    }
+
+    /// The bias of a piece.
+    pub fn bias(tower: Tower, piece: Piece) -> Self {
+        Self { tower, piece, bias: true }
+    }
+
+    /// The tensor's name in the file.
+    pub fn name(self) -> String {
+        let tower = match self.tower {
+            Tower::Text => "t",
+            Tower::Image => "v",
+        };
+        let stem = match self.piece {
+            // The one tensor without an ending.
+            Piece::ClassEmbedding => return format!("{tower}.class_embd"),
+            // And these have no prefix.
+            Piece::Projection => match self.tower {
+                Tower::Text => "text_projection".to_owned(),
+                Tower::Image => "visual_projection".to_owned(),
+            },
+            Piece::TokenEmbedding => format!("{tower}.token_embd"),
+            Piece::PositionEmbedding => format!("{tower}.position_embd"),
+            Piece::PatchEmbedding => format!("{tower}.patch_embd"),
+            Piece::PreNorm => format!("{tower}.pre_ln"),
+            Piece::PostNorm => format!("{tower}.post_ln"),
+            Piece::Query(block) => format!("{tower}.blk.{block}.attn_q"),
+            Piece::Key(block) => format!("{tower}.blk.{block}.attn_k"),
+            Piece::Value(block) => format!("{tower}.blk.{block}.attn_v"),
+            Piece::AttentionOutput(block) => format!("{tower}.blk.{block}.attn_out"),
+            Piece::Norm1(block) => format!("{tower}.blk.{block}.ln1"),
+            Piece::Norm2(block) => format!("{tower}.blk.{block}.ln2"),
+            Piece::MlpIn(block) => format!("{tower}.blk.{block}.ffn_down"),
+            Piece::MlpOut(block) => format!("{tower}.blk.{block}.ffn_up"),
+        };
+        format!("{stem}.{}", if self.bias { "bias" } else { "weight" })
+    }
+
+    /// What it is for.
+    pub fn role(self) -> Role {
+        match self.piece {
+            _ if self.bias => Role::Vector,
+            Piece::ClassEmbedding | Piece::PreNorm | Piece::PostNorm | Piece::Norm1(_) | Piece::Norm2(_) => Role::Vector,
+            Piece::TokenEmbedding => Role::TokenEmbedding,
+            Piece::PositionEmbedding => Role::PositionEmbedding,
+            Piece::PatchEmbedding => Role::PatchEmbedding,
+            Piece::Projection => Role::Projection,
+            Piece::Query(_) | Piece::Key(_) | Piece::Value(_) => Role::Attention,
+            Piece::AttentionOutput(_) => Role::AttentionOutput,
+            Piece::MlpIn(_) | Piece::MlpOut(_) => Role::Mlp,
+        }
+    }
+}
+
 /// A tensor that the schema asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
-    /// Name in the file.
+    /// Which one.
+    pub id: Id,
+    /// Its name in the file.
     pub name: String,
     /// Dimensions, the contiguous one first, as in the file.
     pub dims: Vec<u64>,
@@ -471,70 +596,51 @@ pub struct TensorSpec {
     pub tower: Tower,
 }
 
-/// The names of the tensors of a block, under `t.blk.0` or `v.blk.0`.
-pub fn block_prefix(tower: Tower, block: usize) -> String {
-    format!("{}.blk.{block}", tower_prefix(tower))
-}
-
-/// `"t"` or `"v"`.
-pub fn tower_prefix(tower: Tower) -> &'static str {
-    match tower {
-        Tower::Text => "t",
-        Tower::Image => "v",
-    }
-}
-
-/// The name of an encoder's projection.
-pub fn projection_name(tower: Tower) -> &'static str {
-    match tower {
-        Tower::Text => "text_projection.weight",
-        Tower::Image => "visual_projection.weight",
-    }
-}
-
 /// All tensors of a model, in the order they are written.
 pub fn tensors(config: &Config) -> Vec<TensorSpec> {
     let mut all = Vec::new();
+    let mut push = |id: Id, dims: &[usize]| {
+        let dims = dims.iter().map(|&dim| dim as u64).collect();
+        all.push(TensorSpec { id, name: id.name(), dims, role: id.role(), tower: id.tower });
+    };
     if let Some(text) = &config.text {
-        let width = text.tower.width as u64;
-        let mut push = |name: String, dims: Vec<u64>, role: Role| all.push(TensorSpec { name, dims, role, tower: Tower::Text });
-        push("t.token_embd.weight".into(), vec![width, text.vocabulary.tokens.len() as u64], Role::TokenEmbedding);
-        push("t.position_embd.weight".into(), vec![width, text.vocabulary.context_length as u64], Role::PositionEmbedding);
-        encoder(&text.tower, Tower::Text, config.projection_dim, &mut push);
+        let (tower, width, vocabulary) = (Tower::Text, text.tower.width, &text.vocabulary);
+        push(Id::weight(tower, Piece::TokenEmbedding), &[width, vocabulary.tokens.len()]);
+        push(Id::weight(tower, Piece::PositionEmbedding), &[width, vocabulary.context_length]);
+        encoder(&text.tower, tower, config.projection_dim, &mut push);
     }
     if let Some(image) = &config.image {
-        let (width, patch) = (image.tower.width as u64, image.patch as u64);
-        let mut push = |name: String, dims: Vec<u64>, role: Role| all.push(TensorSpec { name, dims, role, tower: Tower::Image });
-        push("v.class_embd".into(), vec![width], Role::Vector);
-        push("v.patch_embd.weight".into(), vec![patch, patch, 3, width], Role::PatchEmbedding);
-        push("v.position_embd.weight".into(), vec![width, image.tokens() as u64], Role::PositionEmbedding);
-        push("v.pre_ln.weight".into(), vec![width], Role::Vector);
-        push("v.pre_ln.bias".into(), vec![width], Role::Vector);
-        encoder(&image.tower, Tower::Image, config.projection_dim, &mut push);
+        let (tower, width, patch) = (Tower::Image, image.tower.width, image.patch);
+        push(Id::weight(tower, Piece::ClassEmbedding), &[width]);
+        push(Id::weight(tower, Piece::PatchEmbedding), &[patch, patch, 3, width]);
+        push(Id::weight(tower, Piece::PositionEmbedding), &[width, image.tokens()]);
+        push(Id::weight(tower, Piece::PreNorm), &[width]);
+        push(Id::bias(tower, Piece::PreNorm), &[width]);
+        encoder(&image.tower, tower, config.projection_dim, &mut push);
     }
     all
 }
 
-fn encoder(config: &TowerConfig, tower: Tower, projection_dim: usize, push: &mut impl FnMut(String, Vec<u64>, Role)) {
-    let (width, mlp) = (config.width as u64, config.mlp as u64);
+fn encoder(config: &TowerConfig, tower: Tower, projection_dim: usize, push: &mut impl FnMut(Id, &[usize])) {
+    let (width, mlp) = (config.width, config.mlp);
     for block in 0..config.layers {
-        let prefix = block_prefix(tower, block);
-        for name in ["attn_q", "attn_k", "attn_v", "attn_out"] {
-            let role = if name == "attn_out" { Role::AttentionOutput } else { Role::Attention };
-            push(format!("{prefix}.{name}.weight"), vec![width, width], role);
-            push(format!("{prefix}.{name}.bias"), vec![width], Role::Vector);
+        for piece in [Piece::Query(block), Piece::Key(block), Piece::Value(block), Piece::AttentionOutput(block)] {
+            push(Id::weight(tower, piece), &[width, width]);
+            push(Id::bias(tower, piece), &[width]);
         }
-        for name in ["ln1", "ln2"] {
-            push(format!("{prefix}.{name}.weight"), vec![width], Role::Vector);
-            push(format!("{prefix}.{name}.bias"), vec![width], Role::Vector);
+        for piece in [Piece::Norm1(block), Piece::Norm2(block)] {
+            push(Id::weight(tower, piece), &[width]);
+            push(Id::bias(tower, piece), &[width]);
         }
-        push(format!("{prefix}.ffn_down.weight"), vec![width, mlp], Role::Mlp);
-        push(format!("{prefix}.ffn_down.bias"), vec![mlp], Role::Vector);
-        push(format!("{prefix}.ffn_up.weight"), vec![mlp, width], Role::Mlp);
-        push(format!("{prefix}.ffn_up.bias"), vec![width], Role::Vector);
+        for (piece, inputs, outputs) in [(Piece::MlpIn(block), width, mlp), (Piece::MlpOut(block), mlp, width)] {
+            push(Id::weight(tower, piece), &[inputs, outputs]);
+            push(Id::bias(tower, piece), &[outputs]);
+        }
     }
-    let prefix = tower_prefix(tower);
-    push(format!("{prefix}.post_ln.weight"), vec![width], Role::Vector);
-    push(format!("{prefix}.post_ln.bias"), vec![width], Role::Vector);
-    push(projection_name(tower).into(), vec![width, projection_dim as u64], Role::Projection);
+    push(Id::weight(tower, Piece::PostNorm), &[width]);
+    push(Id::bias(tower, Piece::PostNorm), &[width]);
+    push(Id::weight(tower, Piece::Projection), &[width, projection_dim]);
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use edgeclip_gguf::File;
 use edgeclip_kernels::{Format, Kernels, Linear, Rows};
 
-use crate::Error;
+use crate::{
+    Error, Tower,
+    schema::{Id, Piece},
+};
 
 /// A tensor as it is stored: shape, format and bytes in place.
 #[derive(Clone, Debug)]
@@ -91,42 +94,49 @@ pub(crate) struct Loader<'a> {
 
 impl Loader<'_> {
     /// A tensor of exactly these dimensions.
-    pub(crate) fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
-        let tensor = self.weights.tensor(name)?;
+    fn tensor(&self, id: Id, dims: &[usize]) -> Result<Tensor, Error> {
+        let name = id.name();
+        let tensor = self.weights.tensor(&name)?;
         let expected: Vec<u64> = dims.iter().map(|&dim| dim as u64).collect();
         if tensor.dims != expected {
-            return Err(Error::Shape { file: self.weights.path().to_owned(), name: name.into(), expected, found: tensor.dims });
+            return Err(Error::Shape { file: self.weights.path().to_owned(), name, expected, found: tensor.dims });
         }
         Ok(tensor)
     }
 
     /// A tensor of exactly these dimensions, as f32.
-    pub(crate) fn values(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>, Error> {
-        Ok(self.tensor(name, dims)?.to_f32())
+    pub(crate) fn values(&self, id: Id, dims: &[usize]) -> Result<Vec<f32>, Error> {
+        Ok(self.tensor(id, dims)?.to_f32())
     }
 
     /// The rows of a matrix of `n` outputs; `inputs` are the dimensions of a row.
-    pub(crate) fn rows(&self, name: &str, inputs: &[usize], n: usize) -> Result<Rows, Error> {
-        let tensor = self.tensor(name, &[inputs, &[n]].concat())?;
+    pub(crate) fn rows(&self, id: Id, inputs: &[usize], n: usize) -> Result<Rows, Error> {
+        let tensor = self.tensor(id, &[inputs, &[n]].concat())?;
         Ok(Rows { format: tensor.format, n, k: inputs.iter().product(), bytes: tensor.bytes })
     }
 
-    /// The matrices of these tensors, one below the other, with their biases.
-    pub(crate) fn linear(&self, names: &[String], k: usize, n: usize) -> Result<Linear, Error> {
-        let mut bias = Vec::with_capacity(names.len() * n);
-        let mut parts = Vec::with_capacity(names.len());
-        for name in names {
-            parts.push(self.rows(&format!("{name}.weight"), &[k], n)?);
-            bias.extend(self.values(&format!("{name}.bias"), &[n])?);
-        }
-        self.pack(&format!("{}.weight", names[0]), &parts, Some(bias))
+    /// A matrix without a bias.
+    pub(crate) fn matrix(&self, id: Id, inputs: &[usize], n: usize) -> Result<Linear, Error> {
+        let rows = self.rows(id, inputs, n)?;
+        self.pack(id, &[rows], None)
     }
 
-    /// Packs rows that are already checked; `name` is for the message.
-    pub(crate) fn pack(&self, name: &str, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Linear, Error> {
+    /// The matrices of these pieces, one below the other, with their biases.
+    pub(crate) fn linear(&self, tower: Tower, pieces: &[Piece], k: usize, n: usize) -> Result<Linear, Error> {
+        let mut bias = Vec::with_capacity(pieces.len() * n);
+        let mut parts = Vec::with_capacity(pieces.len());
+        for &piece in pieces {
+            parts.push(self.rows(Id::weight(tower, piece), &[k], n)?);
+            bias.extend(self.values(Id::bias(tower, piece), &[n])?);
+        }
+        self.pack(Id::weight(tower, pieces[0]), &parts, Some(bias))
+    }
+
+    /// Packs rows that are already checked; `id` is for the message.
+    fn pack(&self, id: Id, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Linear, Error> {
         Linear::new(self.kernels, parts, bias, self.weights.is_quantized()).map_err(|error| Error::Linear {
             file: self.weights.path().to_owned(),
-            name: name.into(),
+            name: id.name(),
             error,
         })
     }

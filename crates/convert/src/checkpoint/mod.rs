@@ -14,7 +14,10 @@ use std::{
 
 use ::safetensors::Dtype;
 use bytes::Bytes;
-use edgeclip_model::{Config, Format, Tensor, Tower, Weights, schema};
+use edgeclip_model::{
+    Config, Format, Tensor, Tower, Weights,
+    schema::{self, Id, Piece},
+};
 use edgeclip_preprocess::CropRule;
 use edgeclip_tokenize::Tokenizer;
 
@@ -75,11 +78,11 @@ impl Checkpoint {
         let folder_name = folder_name(folder);
         // First with nothing in it but sizes, so that no other file is measured against absurd ones.
         let mut config = architecture.config(name.unwrap_or(&folder_name));
-        schema::validate(&config).map_err(|(key, expected, found)| Error::Key {
+        schema::validate(&config).map_err(|invalid| Error::Key {
             path: config_path.clone(),
-            key: config::own_key(&key),
-            expected,
-            found,
+            key: config::own_key(&invalid.key),
+            expected: invalid.expected,
+            found: invalid.found,
         })?;
 
         let mut warnings = Vec::new();
@@ -116,7 +119,7 @@ impl Checkpoint {
         }
         let mut tensors = Vec::new();
         for spec in schema::tensors(&config) {
-            let name = format!("{prefix}{}", hugging_face_name(&spec.name));
+            let name = format!("{prefix}{}", hugging_face_name(spec.id));
             match entries.remove(name.as_str()) {
                 None => missing.push(name),
                 Some((file, entry)) => tensors.push(source_tensor(spec, file, &files[file].path, entry)?),
@@ -204,39 +207,34 @@ fn scalar(path: &Path, entry: &Entry) -> Result<f32, Error> {
 }
 
 /// The name that transformers' `CLIPModel` has for a tensor of the schema.
-fn hugging_face_name(name: &str) -> String {
-    let (tower, rest) = match name.split_once('.') {
-        Some(("t", rest)) => (Tower::Text, rest),
-        Some(("v", rest)) => (Tower::Image, rest),
-        // The projections have one name everywhere.
-        _ => return name.to_owned(),
+fn hugging_face_name(id: Id) -> String {
+    let model = match id.tower {
+        Tower::Text => "text_model",
+        Tower::Image => "vision_model",
     };
-    let model = if tower == Tower::Text { "text_model" } else { "vision_model" };
-    let (path, rest) = match rest.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
-        Some((block, rest)) => (format!("{model}.encoder.layers.{block}"), rest),
-        None => (model.to_owned(), rest),
-    };
-    let (part, ending) = rest.split_once('.').map_or((rest, ""), |(part, _)| (part, &rest[part.len()..]));
-    let part = match (part, tower) {
-        ("token_embd", _) => "embeddings.token_embedding",
-        ("position_embd", _) => "embeddings.position_embedding",
-        ("class_embd", _) => "embeddings.class_embedding",
-        ("patch_embd", _) => "embeddings.patch_embedding",
-        ("attn_q", _) => "self_attn.q_proj",
-        ("attn_k", _) => "self_attn.k_proj",
-        ("attn_v", _) => "self_attn.v_proj",
-        ("attn_out", _) => "self_attn.out_proj",
-        ("ln1", _) => "layer_norm1",
-        ("ln2", _) => "layer_norm2",
-        ("ffn_down", _) => "mlp.fc1",
-        ("ffn_up", _) => "mlp.fc2",
+    let layer = |block: usize, part: &str| format!("{model}.encoder.layers.{block}.{part}");
+    let stem = match (id.piece, id.tower) {
+        // The one tensor without an ending.
+        (Piece::ClassEmbedding, _) => return format!("{model}.embeddings.class_embedding"),
+        (Piece::Projection, Tower::Text) => "text_projection".to_owned(),
+        (Piece::Projection, Tower::Image) => "visual_projection".to_owned(),
+        (Piece::TokenEmbedding, _) => format!("{model}.embeddings.token_embedding"),
+        (Piece::PositionEmbedding, _) => format!("{model}.embeddings.position_embedding"),
+        (Piece::PatchEmbedding, _) => format!("{model}.embeddings.patch_embedding"),
         // transformers' own spelling.
-        ("pre_ln", _) => "pre_layrnorm",
-        ("post_ln", Tower::Image) => "post_layernorm",
-        ("post_ln", Tower::Text) => "final_layer_norm",
-        (other, _) => other,
+        (Piece::PreNorm, _) => format!("{model}.pre_layrnorm"),
+        (Piece::PostNorm, Tower::Image) => format!("{model}.post_layernorm"),
+        (Piece::PostNorm, Tower::Text) => format!("{model}.final_layer_norm"),
+        (Piece::Query(block), _) => layer(block, "self_attn.q_proj"),
+        (Piece::Key(block), _) => layer(block, "self_attn.k_proj"),
+        (Piece::Value(block), _) => layer(block, "self_attn.v_proj"),
+        (Piece::AttentionOutput(block), _) => layer(block, "self_attn.out_proj"),
+        (Piece::Norm1(block), _) => layer(block, "layer_norm1"),
+        (Piece::Norm2(block), _) => layer(block, "layer_norm2"),
+        (Piece::MlpIn(block), _) => layer(block, "mlp.fc1"),
+        (Piece::MlpOut(block), _) => layer(block, "mlp.fc2"),
     };
-    format!("{path}.{part}{ending}")
+    format!("{stem}.{}", if id.bias { "bias" } else { "weight" })
 }
 
 #[cfg(test)]
@@ -246,23 +244,24 @@ mod tests {
     /// Names as transformers 5.23 writes them.
     #[test]
     fn names_are_transformers() {
-        for (schema, expected) in [
-            ("t.token_embd.weight", "text_model.embeddings.token_embedding.weight"),
-            ("t.position_embd.weight", "text_model.embeddings.position_embedding.weight"),
-            ("t.blk.11.attn_q.bias", "text_model.encoder.layers.11.self_attn.q_proj.bias"),
-            ("t.blk.0.ffn_down.weight", "text_model.encoder.layers.0.mlp.fc1.weight"),
-            ("t.post_ln.bias", "text_model.final_layer_norm.bias"),
-            ("v.class_embd", "vision_model.embeddings.class_embedding"),
-            ("v.patch_embd.weight", "vision_model.embeddings.patch_embedding.weight"),
-            ("v.pre_ln.weight", "vision_model.pre_layrnorm.weight"),
-            ("v.blk.3.attn_out.weight", "vision_model.encoder.layers.3.self_attn.out_proj.weight"),
-            ("v.blk.3.ffn_up.weight", "vision_model.encoder.layers.3.mlp.fc2.weight"),
-            ("v.blk.3.ln2.bias", "vision_model.encoder.layers.3.layer_norm2.bias"),
-            ("v.post_ln.weight", "vision_model.post_layernorm.weight"),
-            ("text_projection.weight", "text_projection.weight"),
-            ("visual_projection.weight", "visual_projection.weight"),
+        let (text, image) = (Tower::Text, Tower::Image);
+        for (id, expected) in [
+            (Id::weight(text, Piece::TokenEmbedding), "text_model.embeddings.token_embedding.weight"),
+            (Id::weight(text, Piece::PositionEmbedding), "text_model.embeddings.position_embedding.weight"),
+            (Id::bias(text, Piece::Query(11)), "text_model.encoder.layers.11.self_attn.q_proj.bias"),
+            (Id::weight(text, Piece::MlpIn(0)), "text_model.encoder.layers.0.mlp.fc1.weight"),
+            (Id::bias(text, Piece::PostNorm), "text_model.final_layer_norm.bias"),
+            (Id::weight(image, Piece::ClassEmbedding), "vision_model.embeddings.class_embedding"),
+            (Id::weight(image, Piece::PatchEmbedding), "vision_model.embeddings.patch_embedding.weight"),
+            (Id::weight(image, Piece::PreNorm), "vision_model.pre_layrnorm.weight"),
+            (Id::weight(image, Piece::AttentionOutput(3)), "vision_model.encoder.layers.3.self_attn.out_proj.weight"),
+            (Id::weight(image, Piece::MlpOut(3)), "vision_model.encoder.layers.3.mlp.fc2.weight"),
+            (Id::bias(image, Piece::Norm2(3)), "vision_model.encoder.layers.3.layer_norm2.bias"),
+            (Id::weight(image, Piece::PostNorm), "vision_model.post_layernorm.weight"),
+            (Id::weight(text, Piece::Projection), "text_projection.weight"),
+            (Id::weight(image, Piece::Projection), "visual_projection.weight"),
         ] {
-            assert_eq!(hugging_face_name(schema), expected);
+            assert_eq!(hugging_face_name(id), expected);
         }
     }
 }
