@@ -200,7 +200,7 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
             .map(|((tensor, choice), deviation)| TensorReport {
                 name: tensor.spec.name.clone(),
                 source_name: tensor.name.clone(),
-                role: role_name(tensor.spec.role),
+                role: role_name(tensor.spec.id.role()),
                 dims: tensor.spec.dims.clone(),
                 from: tensor.format.name(),
                 to: choice.format.name(),

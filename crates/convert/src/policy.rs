@@ -41,11 +41,11 @@ pub(crate) struct Choice {
 pub(crate) fn choose(spec: &TensorSpec, options: &Options, largest: f32) -> Choice {
     let target = options.target.format();
     let named = || options.overrides.iter().find(|(text, _)| spec.name.contains(text.as_str()));
-    let (wanted, mut reason) = match named().filter(|_| spec.role != Role::Vector) {
+    let (wanted, mut reason) = match named().filter(|_| spec.id.role() != Role::Vector) {
         Some((text, other)) if other.format() != target => (other.format(), Some(format!("asked for by name ({text})"))),
         Some(_) => (target, None),
         None if options.pure && spec.dims.len() == 2 => (target, None),
-        None => wanted(spec.role, options.target),
+        None => wanted(spec.id.role(), options.target),
     };
     let row = spec.dims[0];
     for format in [wanted, Format::Q8_0, Format::F16, Format::F32] {
@@ -99,12 +99,27 @@ fn range(format: Format) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use edgeclip_model::Tower;
+    use edgeclip_model::{
+        Tower,
+        schema::{Id, Piece},
+    };
 
     use super::*;
 
     fn spec(role: Role, dims: &[u64]) -> TensorSpec {
-        TensorSpec { name: "t.blk.0.attn_q.weight".into(), dims: dims.to_vec(), role, tower: Tower::Text }
+        let (piece, bias) = match role {
+            Role::Vector => (Piece::Query(0), true),
+            Role::TokenEmbedding => (Piece::TokenEmbedding, false),
+            Role::PositionEmbedding => (Piece::PositionEmbedding, false),
+            Role::PatchEmbedding => (Piece::PatchEmbedding, false),
+            Role::Attention => (Piece::Query(0), false),
+            Role::AttentionOutput => (Piece::AttentionOutput(0), false),
+            Role::Mlp => (Piece::MlpIn(0), false),
+            Role::Projection => (Piece::Projection, false),
+        };
+        let id = Id { tower: Tower::Text, piece, bias };
+        assert_eq!(id.role(), role);
+        TensorSpec { id, name: id.name(), dims: dims.to_vec() }
     }
 
     fn format(role: Role, dims: &[u64], options: &Options, largest: f32) -> Format {

@@ -590,10 +590,6 @@ pub struct TensorSpec {
     pub name: String,
     /// Dimensions, the contiguous one first, as in the file.
     pub dims: Vec<u64>,
-    /// What it is for.
-    pub role: Role,
-    /// The encoder it belongs to.
-    pub tower: Tower,
 }
 
 /// All tensors of a model, in the order they are written.
@@ -601,7 +597,7 @@ pub fn tensors(config: &Config) -> Vec<TensorSpec> {
     let mut all = Vec::new();
     let mut push = |id: Id, dims: &[usize]| {
         let dims = dims.iter().map(|&dim| dim as u64).collect();
-        all.push(TensorSpec { id, name: id.name(), dims, role: id.role(), tower: id.tower });
+        all.push(TensorSpec { id, name: id.name(), dims });
     };
     if let Some(text) = &config.text {
         let (tower, width, vocabulary) = (Tower::Text, text.tower.width, &text.vocabulary);
