@@ -87,6 +87,11 @@ impl Writer {
         self.file_bytes
     }
 
+    /// The temporary name, for programs that have to end without dropping this.
+    pub fn temporary_path(&self) -> &Path {
+        &self.temp
+    }
+
     /// The tensor whose bytes come next; `None` when all are written.
     pub fn current(&self) -> Option<&TensorInfo> {
         self.tensors.get(self.current)

@@ -54,7 +54,8 @@ fn counts_beyond_the_file_or_the_limit() {
     let message = "number of keys: expected at least 917504 bytes at offset 24, found 8: truncated or damaged; download or convert it again";
     assert_eq!(raw.refused(), message);
     let raw = Raw { tensor_count: Some(2), ..Raw::new() };
-    let message = "number of tensors: expected at least 50 bytes at offset 24, found 8: truncated or damaged; download or convert it again";
+    let message =
+        "number of tensors: expected at least 50 bytes at offset 24, found 8: truncated or damaged; download or convert it again";
     assert_eq!(raw.refused(), message);
 }
 
@@ -66,7 +67,10 @@ fn lengths_beyond_the_file_or_the_limit() {
     let raw = Raw::new().key(key("k", 8, &(1u64 << 60).to_le_bytes()));
     assert_eq!(raw.refused(), "key k: bytes of a string: expected at most 67108864, found 1152921504606846976");
     let raw = Raw::new().key(key("k", 8, &(1u64 << 20).to_le_bytes()));
-    assert_eq!(raw.refused(), "key k: expected at least 1048576 bytes at offset 45, found 19: truncated or damaged; download or convert it again");
+    assert_eq!(
+        raw.refused(),
+        "key k: expected at least 1048576 bytes at offset 45, found 19: truncated or damaged; download or convert it again"
+    );
     let raw = Raw::new().tensor([&u64::MAX.to_le_bytes()[..], &[0; 32]].concat());
     assert_eq!(raw.refused(), "tensor number 0: bytes of a string: expected at most 67108864, found 18446744073709551615");
     let raw = Raw::new().key(key(vec![b'k'; 65_536], U8, &[1]));
@@ -82,7 +86,9 @@ fn arrays_beyond_the_file_or_the_limit() {
         let size = [1u64, 1, 2, 2, 4, 4, 4, 1, 8, 0, 8, 8, 8][ty as usize];
         let message = Raw::new().key(array("k", ty, 1 << 24, &[])).refused();
         let needed = size << 24;
-        let rest = format!("key k: expected at least {needed} bytes at offset 49, found 15: truncated or damaged; download or convert it again");
+        let rest = format!(
+            "key k: expected at least {needed} bytes at offset 49, found 15: truncated or damaged; download or convert it again"
+        );
         assert_eq!(message, rest, "type {ty}");
     }
 }
@@ -143,7 +149,10 @@ fn alignments_that_are_none() {
     assert_eq!(raw.read().unwrap().alignment(), 8);
     // The largest: the data would start at 2 GiB.
     let raw = Raw::new().key(u32_key("general.alignment", 1 << 31)).tensor(tensor("w", &[4], F32, 0)).data(32);
-    assert_eq!(raw.refused(), "tensor w: expected a file of at least 2147483664 bytes, found 128: truncated; download or convert it again");
+    assert_eq!(
+        raw.refused(),
+        "tensor w: expected a file of at least 2147483664 bytes, found 128: truncated; download or convert it again"
+    );
 }
 
 #[test]
@@ -173,7 +182,10 @@ fn dimensions() {
     }
     // Size fits in 63 bits, the end of the data does not.
     let raw = Raw::new().tensor(tensor("w", &[(1 << 61) - 1], F32, 0)).data(32);
-    assert_eq!(raw.refused(), "tensor w: expected a file of at least 9223372036854775868 bytes, found 96: truncated; download or convert it again");
+    assert_eq!(
+        raw.refused(),
+        "tensor w: expected a file of at least 9223372036854775868 bytes, found 96: truncated; download or convert it again"
+    );
     // ggml takes a tensor of no dimensions for one element.
     let file = Raw::new().tensor(tensor("w", &[], F32, 0)).data(32).read().unwrap();
     assert_eq!((file.tensors()[0].bytes, file.tensors()[0].elements()), (Some(4), 1));
@@ -203,7 +215,10 @@ fn offsets() {
 fn the_end_of_the_file() {
     let raw = |len| Raw::new().tensor(tensor("a", &[5], F32, 0)).data(len);
     // The header takes 64 bytes with its padding. Padding after the last tensor may be missing.
-    assert_eq!(raw(19).refused(), "tensor a: expected a file of at least 84 bytes, found 83: truncated; download or convert it again");
+    assert_eq!(
+        raw(19).refused(),
+        "tensor a: expected a file of at least 84 bytes, found 83: truncated; download or convert it again"
+    );
     for len in 20..=32 {
         assert!(raw(len).read().is_ok(), "{len}");
     }
@@ -236,10 +251,16 @@ fn unknown_types_are_listed_but_have_no_data() {
         raw(64, 32).data(128).refused(),
         "tensor c: expected offset at least 96, found 32: it overlaps the tensor before it"
     );
-    assert_eq!(raw(64, 128).data(128).refused(), "tensor c: expected a file of at least 272 bytes, found 256: truncated; download or convert it again");
+    assert_eq!(
+        raw(64, 128).data(128).refused(),
+        "tensor c: expected a file of at least 272 bytes, found 256: truncated; download or convert it again"
+    );
     assert!(raw(1 << 40, 1 << 41).data(128).refused().starts_with("tensor b: expected a file of at least 1099511"));
     let raw = Raw::new().tensor(tensor("a", &[7], 77, 0));
-    assert_eq!(raw.refused(), "tensor a: expected a file of at least 65 bytes, found 64: truncated; download or convert it again");
+    assert_eq!(
+        raw.refused(),
+        "tensor a: expected a file of at least 65 bytes, found 64: truncated; download or convert it again"
+    );
     let far = 0u64.wrapping_sub(32);
     let raw = Raw::new().tensor(tensor("a", &[7], 77, 0)).tensor(tensor("b", &[9], F32, far)).data(64);
     assert!(raw.refused().starts_with("tensor b: expected a file of at least 18446744073709551615 bytes"));
