@@ -8,23 +8,23 @@ use std::{env, path::Path, process::ExitCode};
 
 use edgeclip_convert::{Options, Report, Target, convert};
 
-/// Names of groups, and the texts that select them.
+/// Names of groups, and the parts of names that select them.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("everything", &[".weight"]),
+    ("everything", &["weight"]),
     ("text: token table", &["t.token_embd"]),
     ("text: position table", &["t.position_embd"]),
     ("text: projection", &["text_projection"]),
-    ("text: first block", &["t.blk.0."]),
-    ("text: all blocks", &["t.blk."]),
+    ("text: first block", &["t.blk.0"]),
+    ("text: all blocks", &["t.blk"]),
     ("image: position table", &["v.position_embd"]),
     ("image: projection", &["visual_projection"]),
-    ("image: first block", &["v.blk.0."]),
-    ("image: all blocks", &["v.blk."]),
-    ("both: attn_q, attn_k", &["attn_q.weight", "attn_k.weight"]),
-    ("both: attn_v", &["attn_v.weight"]),
-    ("both: attn_out", &["attn_out.weight"]),
-    ("both: MLP, into it", &["ffn_down.weight"]),
-    ("both: MLP, out of it", &["ffn_up.weight"]),
+    ("image: first block", &["v.blk.0"]),
+    ("image: all blocks", &["v.blk"]),
+    ("both: attn_q, attn_k", &["attn_q", "attn_k"]),
+    ("both: attn_v", &["attn_v"]),
+    ("both: attn_out", &["attn_out"]),
+    ("both: MLP, into it", &["ffn_down"]),
+    ("both: MLP, out of it", &["ffn_up"]),
 ];
 
 fn run(folder: &Path, output: &Path, options: &Options) -> Result<Report, edgeclip_convert::Error> {
@@ -63,7 +63,7 @@ fn measure(folder: &Path, target: &str, output: &Path) -> Result<(), Box<dyn std
     for (name, pure) in [("the policy", false), ("pure", true)] {
         line(name, &run(folder, output, &Options { target, pure, ..Options::default() })?);
     }
-    for (name, text) in [("the policy, first blocks q8_0", ".blk.0."), ("the policy, attn_v q8_0", "attn_v")] {
+    for (name, text) in [("the policy, first blocks q8_0", "blk.0"), ("the policy, attn_v q8_0", "attn_v")] {
         let overrides = vec![(text.to_owned(), Target::Q8_0)];
         line(name, &run(folder, output, &Options { target, overrides, ..Options::default() })?);
     }

@@ -4,14 +4,14 @@
 //! memory. The source is computed in f32, from where it lies.
 
 use edgeclip_model::{
-    Config, Error as ModelError, ImageConfig, Kernels, TextConfig, Tower, TowerConfig, Weights,
+    Config, ImageConfig, Kernels, TextConfig, Tower, TowerConfig, Weights,
     parts::{Block, Head, ImageEmbedding, Stream, TextEmbedding},
 };
 use edgeclip_preprocess::{Options as PictureOptions, Pixels, preprocess};
 use edgeclip_tokenize::{Overlong, Tokenizer};
 use serde::Serialize;
 
-use crate::{Error, Progress};
+use crate::{Error, Progress, Target};
 
 /// The cosine between source and result for every probe.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -83,25 +83,29 @@ const SENTENCES: &[&str] = &[
      cables, signs and balconies full of plants in the last light of a long day in summer",
 ];
 
+/// Characters of a sentence that are enough to know it by.
+pub(crate) const SHOWN_CHARS: usize = 40;
+
 /// Tokens that go through a block at once; bounds the memory of models with large pictures.
 const TOKENS_A_PASS: usize = 1024;
 
-/// Compares `result`, a file of the configuration `config`, with `source`.
+/// Compares `result`, a file of the configuration `config` that was asked for in the type `target`, with `source`.
 ///
 /// # Errors
-/// What loading says; [`ModelError::NotFinite`] if the source or the result gives no finite embeddings; [`Error::Interrupted`].
+/// What loading says; [`Error::SourceNotFinite`] and [`Error::ResultNotFinite`]; [`Error::Interrupted`].
 pub(crate) fn check(
     config: &Config,
     tokenizer: &Tokenizer,
     source: &dyn Weights,
     result: &dyn Weights,
+    target: Target,
     progress: &dyn Progress,
 ) -> Result<Check, Error> {
     let pieces = |tower: &TowerConfig| tower.layers as u64 + 2;
     let image = config.image.as_ref().map_or(0, |image| pieces(&image.tower));
     let text = config.text.as_ref().map_or(0, |text| pieces(&text.tower));
     progress.begin("checking", 2 * (image + text));
-    let run = Run { config, sides: [source, result], kernels: Kernels::best(), progress };
+    let run = Run { config, sides: [source, result], target, kernels: Kernels::best(), progress };
     Ok(Check {
         image: config.image.as_ref().map(|image| run.image(image)).transpose()?,
         text: config.text.as_ref().map(|text| run.text(text, tokenizer)).transpose()?,
@@ -112,6 +116,7 @@ struct Run<'a> {
     config: &'a Config,
     /// Source and result.
     sides: [&'a dyn Weights; 2],
+    target: Target,
     kernels: &'static Kernels,
     progress: &'a dyn Progress,
 }
@@ -157,7 +162,7 @@ impl Run<'_> {
         tower: Tower,
         causal: bool,
         mut streams: [Vec<Stream>; 2],
-        inputs: impl Iterator<Item = &'p str>,
+        inputs: impl Iterator<Item = &'p str> + Clone,
     ) -> Result<Cosines, Error> {
         for index in 0..config.layers {
             for (weights, streams) in self.sides.iter().zip(&mut streams) {
@@ -168,13 +173,19 @@ impl Run<'_> {
         }
         let dim = self.config.projection_dim;
         let mut embeddings = [Vec::new(), Vec::new()];
-        for ((weights, streams), embeddings) in self.sides.iter().zip(&streams).zip(&mut embeddings) {
+        for (side, ((weights, streams), embeddings)) in self.sides.iter().zip(&streams).zip(&mut embeddings).enumerate() {
             let head = Head::load(config, tower, dim, *weights, self.kernels)?;
             for stream in streams {
                 embeddings.extend(head.forward(stream, &mut ()));
             }
             if let Some(index) = embeddings.chunks_exact(dim).position(|row| row.iter().any(|value| !value.is_finite())) {
-                return Err(ModelError::NotFinite { file: weights.path().to_owned(), tower, index }.into());
+                let probe: String = inputs.clone().nth(index).unwrap_or_default().chars().take(SHOWN_CHARS).collect();
+                let path = weights.path().to_owned();
+                // The source comes first, so that its faults are not put down to the result.
+                return Err(match side {
+                    0 => Error::SourceNotFinite { path, tower, probe },
+                    _ => Error::ResultNotFinite { path, tower, probe, target: self.target },
+                });
             }
             self.step()?;
         }
@@ -205,7 +216,13 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use edgeclip_model::Tensor;
+    use edgeclip_preprocess::CropRule;
+
     use super::*;
+    use crate::checkpoint::Checkpoint;
 
     #[test]
     fn cosines() {
@@ -213,6 +230,49 @@ mod tests {
         assert_eq!(cosine(&[1.0, 0.0], &[0.0, 2.0]), 0.0);
         assert_eq!(cosine(&[0.0, 0.0], &[0.0, 0.0]), 1.0);
         assert_eq!(cosine(&[0.0, 0.0], &[0.0, 1.0]), 0.0);
+    }
+
+    /// A checkpoint of which one tensor reads as NaN.
+    struct Broken<'a>(&'a Checkpoint, &'static str);
+
+    impl Weights for Broken<'_> {
+        fn path(&self) -> &Path {
+            Path::new("m.gguf")
+        }
+
+        fn tensor(&self, name: &str) -> Result<Tensor, edgeclip_model::Error> {
+            let mut tensor = self.0.tensor(name)?;
+            if name == self.1 {
+                tensor.bytes = vec![0xff; tensor.bytes.len()].into();
+            }
+            Ok(tensor)
+        }
+
+        fn is_quantized(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn it_is_said_which_side_is_not_finite() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/odd-f16");
+        let source = Checkpoint::open(&folder, CropRule::RoundHalfEven, None).unwrap();
+        let run = |a: &dyn Weights, b: &dyn Weights| check(&source.config, &source.tokenizer, a, b, Target::Q4_0, &());
+        run(&source, &source).unwrap();
+        for (name, tower, probe) in [("v.post_ln.bias", "image", "bicycle.png"), ("t.post_ln.bias", "text", "a")] {
+            let broken = Broken(&source, name);
+            assert_eq!(
+                run(&source, &broken).unwrap_err().to_string(),
+                format!(
+                    "m.gguf: not written: as q4_0 the {tower} encoder gives a vector that is not finite for the probe \"{probe}\", where \
+                     the checkpoint's is finite; take a wider --type"
+                )
+            );
+            assert!(
+                matches!(run(&broken, &broken), Err(Error::SourceNotFinite { .. })),
+                "both are broken: the source is to blame"
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::Report;
+use edgeclip_model::Tower;
+
+use crate::{Report, Target};
 
 /// A checkpoint that cannot be converted, or a conversion that failed. No file is left behind, and an older one is untouched.
 #[derive(Debug)]
@@ -142,6 +144,33 @@ pub enum Error {
         /// Why.
         error: edgeclip_preprocess::Error,
     },
+    /// The checkpoint's own embedding of a probe is not finite, although all its weights are.
+    SourceNotFinite {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The encoder.
+        tower: Tower,
+        /// The picture's name, or the sentence.
+        probe: String,
+    },
+    /// The result's embedding of a probe is not finite, where the checkpoint's is.
+    ResultNotFinite {
+        /// The output.
+        path: PathBuf,
+        /// The encoder.
+        tower: Tower,
+        /// The picture's name, or the sentence.
+        probe: String,
+        /// The type that was asked for.
+        target: Target,
+    },
+    /// [`Options::overrides`](crate::Options::overrides) names nothing that has a type to choose.
+    NoSuchTensor {
+        /// The name.
+        name: String,
+        /// The name of a tensor that has one, to show what they look like.
+        example: String,
+    },
     /// The result is further from the source than was asked for.
     Cosine {
         /// The probe that is furthest off.
@@ -271,6 +300,22 @@ impl fmt::Display for Error {
             Self::Gguf(error) => error.fmt(f),
             Self::Model(error) => error.fmt(f),
             Self::Probe { name, error } => write!(f, "the check's picture {name} cannot be preprocessed: {error}"),
+            Self::SourceNotFinite { path, tower, probe } => write!(
+                f,
+                "{}: the checkpoint itself is broken: its {tower} encoder, computed in f32, gives a vector that is not finite for the \
+                 probe {probe:?}; get another checkpoint",
+                path.display()
+            ),
+            Self::ResultNotFinite { path, tower, probe, target } => write!(
+                f,
+                "{}: not written: as {target} the {tower} encoder gives a vector that is not finite for the probe {probe:?}, where the \
+                 checkpoint's is finite; take a wider --type",
+                path.display()
+            ),
+            Self::NoSuchTensor { name, example } => write!(
+                f,
+                "no matrix has a name with the part {name:?}; names are like {example}, and parts of them are what stands between the dots"
+            ),
             Self::Cosine { probe, cosine, required, report } => write!(
                 f,
                 "{}: not written: {probe} has a cosine of {cosine:.6} to the source, less than the {required} asked for; \

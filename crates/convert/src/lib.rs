@@ -97,8 +97,8 @@ pub struct Options {
     pub target: Target,
     /// Every matrix in that type, even those that the policy keeps in more bits.
     pub pure: bool,
-    /// Types for single tensors: the first pair whose text is part of the tensor's name in the file wins over policy and `pure`. Vectors
-    /// are not asked.
+    /// Types for single matrices: the first pair that names a tensor wins over policy and `pure`. A name is one of the file or some of
+    /// its parts between the dots, in a row: `v.blk.0.attn_q.weight`, `v.blk.1` (not `v.blk.10`), `attn_q`. Vectors are not asked.
     pub overrides: Vec<(String, Target)>,
     /// Whether to compare result and source on the probes. Default true.
     pub check: bool,
@@ -133,6 +133,12 @@ pub trait Progress: Send + Sync {
     /// So much more of the step is done.
     fn advance(&self, n: u64);
 
+    /// The result is written under this name first, to be put in place or removed before [`convert`] returns: for programs that may have
+    /// to end before that.
+    fn temporary(&self, path: &Path) {
+        let _ = path;
+    }
+
     /// Whether to stop: [`convert`] then fails with [`Error::Interrupted`] and leaves no file.
     fn interrupted(&self) -> bool {
         false
@@ -157,6 +163,7 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     if checkpoint.files.iter().any(|(path, _)| same_file(path, output)) {
         return Err(Error::Output { path: output.to_owned(), problem: "the output would overwrite a file of the checkpoint" });
     }
+    policy::check_names(&checkpoint.tensors.iter().map(|tensor| &tensor.spec).collect::<Vec<_>>(), options)?;
     let survey = stream::survey(&checkpoint, progress)?;
     checkpoint.config.source = Some(Source { name: checkpoint.name.clone(), sha256: survey.sha256.clone() });
     let pairs = checkpoint.tensors.iter().zip(&survey.largest);
@@ -172,7 +179,7 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     let config = schema::from_file(&result)?;
     let check = if options.check || options.min_cosine.is_some() {
         let weights = GgufWeights::new(result);
-        Some(check::check(&config, &checkpoint.tokenizer, &checkpoint, &weights, progress)?)
+        Some(check::check(&config, &checkpoint.tokenizer, &checkpoint, &weights, options.target, progress)?)
     } else {
         None
     };

@@ -28,7 +28,7 @@ use edgeclip_model::{
     schema::{Role, TensorSpec},
 };
 
-use crate::{Options, Target};
+use crate::{Error, Options, Target};
 
 /// A type, and why it is not the one that was asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,11 +37,32 @@ pub(crate) struct Choice {
     pub(crate) reason: Option<String>,
 }
 
+/// Whether a name is that of a matrix, or some of its parts between the dots, in a row. So `t.blk.1` does not mean `t.blk.10`.
+fn is_named(spec: &TensorSpec, name: &str) -> bool {
+    let parts: Vec<&str> = spec.name.split('.').collect();
+    let wanted: Vec<&str> = name.split('.').collect();
+    spec.id.role() != Role::Vector && parts.windows(wanted.len()).any(|found| found == wanted)
+}
+
+/// Whether every name that was given a type means something: a slip of the pen would otherwise go unnoticed.
+///
+/// # Errors
+/// [`Error::NoSuchTensor`] with the first that does not.
+pub(crate) fn check_names(specs: &[&TensorSpec], options: &Options) -> Result<(), Error> {
+    match options.overrides.iter().find(|(name, _)| !specs.iter().any(|spec| is_named(spec, name))) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let example = specs.iter().find(|spec| spec.id.role() == Role::Attention).map(|spec| spec.name.clone());
+            Err(Error::NoSuchTensor { name: name.clone(), example: example.unwrap_or_default() })
+        }
+    }
+}
+
 /// The type of a tensor whose largest magnitude is `largest`.
 pub(crate) fn choose(spec: &TensorSpec, options: &Options, largest: f32) -> Choice {
     let target = options.target.format();
-    let named = || options.overrides.iter().find(|(text, _)| spec.name.contains(text.as_str()));
-    let (wanted, mut reason) = match named().filter(|_| spec.id.role() != Role::Vector) {
+    let named = || options.overrides.iter().find(|(name, _)| is_named(spec, name));
+    let (wanted, mut reason) = match named() {
         Some((text, other)) if other.format() != target => (other.format(), Some(format!("asked for by name ({text})"))),
         Some(_) => (target, None),
         None if options.pure && spec.dims.len() == 2 => (target, None),
@@ -173,5 +194,22 @@ mod tests {
         let options = Options { overrides: vec![("attn_q".into(), Target::F16)], ..Options::default() };
         let choice = choose(&spec(Role::Attention, &[64, 64]), &options, 1.0);
         assert_eq!(choice, Choice { format: Format::F16, reason: Some("asked for by name (attn_q)".into()) });
+    }
+
+    #[test]
+    fn names_are_whole_parts() {
+        let of = |id: Id| TensorSpec { id, name: id.name(), dims: vec![64, 64] };
+        let tensor = of(Id::weight(Tower::Text, Piece::Query(10)));
+        for name in ["t.blk.10.attn_q.weight", "t.blk.10", "blk.10", "attn_q", "t", "weight", "10.attn_q"] {
+            assert!(is_named(&tensor, name), "{name}");
+        }
+        for name in ["t.blk.1", "blk.0", "attn", "t.blk", "t.attn_q", "v.blk.10", "", ".", "t.blk.10.attn_q.weight.x"] {
+            assert_eq!(is_named(&tensor, name), name == "t.blk", "{name}");
+        }
+        assert!(!is_named(&of(Id::bias(Tower::Text, Piece::Query(10))), "attn_q"), "vectors are not asked");
+        let named = |name: &str| Options { overrides: vec![(name.into(), Target::F16)], ..Options::default() };
+        assert!(check_names(&[&tensor], &named("attn_q")).is_ok());
+        let message = check_names(&[&tensor], &named("atn_q")).unwrap_err().to_string();
+        assert!(message.contains("\"atn_q\"") && message.contains("t.blk.10.attn_q.weight"), "{message}");
     }
 }

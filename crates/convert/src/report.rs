@@ -7,9 +7,10 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use crate::{Check, Target};
+use crate::{Check, Target, check::SHOWN_CHARS};
 
-/// Everything about a conversion. [`Display`](fmt::Display) is a table for people; serde has all of it.
+/// Everything about a conversion. [`Display`](fmt::Display) is a table for people, `{:#}` with a line for every tensor, `{}` with one for
+/// those that went the same way; serde has all of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// The checkpoint.
@@ -58,7 +59,8 @@ pub struct TensorReport {
     pub name: String,
     /// Name in the checkpoint.
     pub source_name: String,
-    /// What it is for: `"attention"`, `"mlp"` and so on.
+    /// What it is for: `"token embedding"`, `"position embedding"`, `"patch embedding"`, `"attention q, k, v"`, `"attention output"`,
+    /// `"mlp"`, `"projection"`, and `"vectors"` for biases, norms and the class token.
     pub role: &'static str,
     /// Dimensions, the contiguous one first.
     pub dims: Vec<u64>,
@@ -80,8 +82,8 @@ fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
 }
 
-/// Tensors that went the same way.
-struct Group<'a> {
+/// Tensors that went the same way, or a single one.
+struct Row<'a> {
     /// The first of them.
     like: &'a TensorReport,
     count: usize,
@@ -91,14 +93,26 @@ struct Group<'a> {
 }
 
 impl Report {
+    /// One for each tensor.
+    fn rows(&self) -> Vec<Row<'_>> {
+        let rows = self.tensors.iter().map(|like| Row {
+            like,
+            count: 1,
+            bytes: like.bytes,
+            worst_rms: like.relative_rms,
+            worst_error: like.max_error,
+        });
+        rows.collect()
+    }
+
     /// One for each way that tensors went: role, types, and why.
-    fn groups(&self) -> Vec<Group<'_>> {
+    fn groups(&self) -> Vec<Row<'_>> {
         let way = |tensor: &TensorReport| (tensor.role, tensor.from, tensor.to, tensor.reason.clone());
-        let mut groups: Vec<Group<'_>> = Vec::new();
+        let mut groups: Vec<Row<'_>> = Vec::new();
         for tensor in &self.tensors {
             let found = groups.iter().position(|group| way(group.like) == way(tensor));
             let at = found.unwrap_or_else(|| {
-                groups.push(Group { like: tensor, count: 0, bytes: 0, worst_rms: 0.0, worst_error: 0.0 });
+                groups.push(Row { like: tensor, count: 0, bytes: 0, worst_rms: 0.0, worst_error: 0.0 });
                 groups.len() - 1
             });
             let group = &mut groups[at];
@@ -108,11 +122,6 @@ impl Report {
             group.worst_error = group.worst_error.max(tensor.max_error);
         }
         groups
-    }
-
-    /// [`Display`](fmt::Display) as a string.
-    pub fn table(&self) -> String {
-        self.to_string()
     }
 }
 
@@ -134,17 +143,20 @@ impl fmt::Display for Report {
             writeln!(f, "warning: {warning}")?;
         }
         writeln!(f)?;
-        writeln!(f, "{:<20} {:>5} {:>14} {:>9} {:>13} {:>10}", "tensors", "", "type", "MB", "relative RMS", "max error")?;
-        for group in self.groups() {
-            let TensorReport { role, from, to, reason, .. } = group.like;
+        let each = f.alternate();
+        let names = self.tensors.iter().map(|tensor| tensor.name.len()).max().unwrap_or(0);
+        let width = if each { names.max(20) } else { 20 };
+        writeln!(f, "{:<width$} {:>5} {:>14} {:>9} {:>13} {:>10}", "tensors", "", "type", "MB", "relative RMS", "max error")?;
+        for row in if each { self.rows() } else { self.groups() } {
+            let TensorReport { name, role, from, to, reason, .. } = row.like;
+            let (what, count) = if each { (name.as_str(), String::new()) } else { (*role, row.count.to_string()) };
             let types = if from == to { (*to).to_owned() } else { format!("{from} -> {to}") };
             write!(
                 f,
-                "{role:<20} {:>5} {types:>14} {:>9.2} {:>11.4} % {:>10.2e}",
-                group.count,
-                megabytes(group.bytes),
-                100.0 * group.worst_rms,
-                group.worst_error
+                "{what:<width$} {count:>5} {types:>14} {:>9.2} {:>11.4} % {:>10.2e}",
+                megabytes(row.bytes),
+                100.0 * row.worst_rms,
+                row.worst_error
             )?;
             writeln!(f, "{}{}", if reason.is_some() { "  " } else { "" }, reason.as_deref().unwrap_or_default())?;
         }
@@ -154,7 +166,7 @@ impl fmt::Display for Report {
         for (unit, cosines) in [("pictures", &check.image), ("texts", &check.text)] {
             let Some(cosines) = cosines else { continue };
             let worst = cosines.probes.iter().min_by(|a, b| a.cosine.total_cmp(&b.cosine));
-            let worst: String = worst.map(|probe| probe.input.chars().take(40).collect()).unwrap_or_default();
+            let worst: String = worst.map(|probe| probe.input.chars().take(SHOWN_CHARS).collect()).unwrap_or_default();
             writeln!(
                 f,
                 "{:<20} {:>14.6} {:>14.6}  {worst}",

@@ -179,6 +179,7 @@ pub(crate) fn write(
         .collect();
     progress.begin("writing", checkpoint.tensors.iter().map(|tensor| tensor.bytes.len() as u64).sum());
     let mut writer = Writer::create(output, metadata, &specs)?;
+    progress.temporary(writer.temporary_path());
     let mut hasher = ContentHasher::new(metadata);
     let mut deviations = Vec::with_capacity(specs.len());
     let mut out = Vec::new();

@@ -136,7 +136,7 @@ fn the_policy_and_its_switch() {
     assert_eq!(of(unchecked(Target::Q4_0)), ["q8_0", "f16", "f16", "f32", "q4_0", "f32", "q8_0", "q4_0", "f32", "q8_0"]);
     let pure = Options { pure: true, ..unchecked(Target::Q4_0) };
     assert_eq!(of(pure.clone()), ["q4_0", "q4_0", "f16", "f32", "q4_0", "f32", "q4_0", "q4_0", "f32", "q4_0"]);
-    let overrides = vec![("attn_q".to_owned(), Target::F32), ("v.".to_owned(), Target::F16)];
+    let overrides = vec![("attn_q".to_owned(), Target::F32), ("v".to_owned(), Target::F16)];
     assert_eq!(
         of(Options { overrides, ..pure }),
         ["q4_0", "q4_0", "f16", "f32", "f32", "f32", "f16", "q4_0", "f32", "q4_0"],
@@ -159,6 +159,35 @@ fn rows_that_are_no_whole_blocks_fall_back_and_the_report_says_why() {
     assert_eq!(of("v.blk.0.ffn_up.weight"), ("f16", Some("rows of 100 are no whole blocks of 32")));
     let table = report.to_string();
     assert!(table.contains("rows of 100 are no whole blocks of 32"), "{table}");
+}
+
+/// A line for each tensor with its own numbers, or one for those that went the same way with the worst of theirs.
+#[test]
+fn the_table_has_every_tensor_if_asked() {
+    let copy = Copy::of("odd-f16");
+    let report = copy.convert(&unchecked(Target::Q4_0)).unwrap();
+    let (groups, each) = (report.to_string(), format!("{report:#}"));
+    for tensor in &report.tensors {
+        let start = format!("{} ", tensor.name);
+        let lines: Vec<&str> = each.lines().filter(|line| line.starts_with(&start)).collect();
+        let [line] = lines[..] else { panic!("{} lines of {}", lines.len(), tensor.name) };
+        assert!(line.contains(&format!("{:.4} %", 100.0 * tensor.relative_rms)), "{line}");
+        assert!(line.contains(&format!("{:.2e}", tensor.max_error)), "{line}");
+        assert!(line.contains(tensor.to) && line.ends_with(tensor.reason.as_deref().unwrap_or_default()), "{line}");
+        assert!(!groups.contains(&start), "{groups}");
+    }
+    let mlp = report.tensors.iter().filter(|tensor| (tensor.role, tensor.to) == ("mlp", "q4_0"));
+    let (count, worst) = mlp.fold((0, 0f64), |(n, worst), tensor| (n + 1, worst.max(tensor.relative_rms)));
+    let line = groups.lines().find(|line| line.starts_with("mlp ") && line.contains("q4_0")).unwrap();
+    assert!(line.contains(&format!(" {count} ")) && line.contains(&format!("{:.4} %", 100.0 * worst)), "{line}");
+}
+
+#[test]
+fn a_name_that_is_no_tensors_is_refused_before_any_work() {
+    let copy = Copy::of("odd-f16");
+    let options = Options { overrides: vec![("attn_x".to_owned(), Target::F16)], ..unchecked(Target::Q8_0) };
+    let message = copy.refusal_of(&options);
+    assert!(message.contains("\"attn_x\"") && message.contains("attn_q.weight"), "{message}");
 }
 
 #[test]

@@ -373,5 +373,9 @@ fn outputs() {
 fn a_source_that_overflows() {
     let copy = Copy::of("odd-ids").tensor("visual_projection.weight", |raw| (0..20).for_each(|i| raw.set(i, f32::MAX)));
     let message = copy.refusal_of(&Options { target: Target::F32, ..Options::default() });
-    assert!(message.contains("the image encoder gave an embedding that is not finite"), "{message}");
+    assert_eq!(
+        message,
+        "{}: the checkpoint itself is broken: its image encoder, computed in f32, gives a vector that is not finite for the probe \
+         \"bicycle.png\"; get another checkpoint"
+    );
 }
