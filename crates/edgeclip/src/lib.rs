@@ -21,6 +21,7 @@
 
 mod clip;
 mod logits;
+pub mod retrieval;
 pub mod zero_shot;
 
 pub use clip::{Clip, Error, Options};
