@@ -5,29 +5,38 @@ mod support;
 use edgeclip_convert::Target;
 use support::{Golden, Model, pairwise_cosines};
 
-fn floor(target: Target, floor: f32) {
-    let (golden, model) = (Golden::new("demo"), Model::new("demo", target));
+fn floor(name: &str, target: Target, floor: f32) {
+    let (golden, model) = (Golden::new(name), Model::new(name, target));
     let clip = &model.clip;
     let image = pairwise_cosines(&clip.encode_image(&golden.pixels(clip)).unwrap(), &golden.image);
     let text = pairwise_cosines(&clip.encode_text(&golden.tokens(clip)).unwrap(), &golden.text);
     for (tower, cosines) in [("image", image), ("text", text)] {
         let min = cosines.iter().copied().fold(f32::INFINITY, f32::min);
-        println!("{target} {tower}: min {min:.6}, mean {:.6}", cosines.iter().sum::<f32>() / cosines.len() as f32);
+        println!("{name} {target} {tower}: min {min:.6}, mean {:.6}", cosines.iter().sum::<f32>() / cosines.len() as f32);
         assert!(
             cosines.iter().all(|cosine| *cosine >= floor),
-            "{target} {tower}: minimum cosine {min}, expected at least {floor}"
+            "{name} {target} {tower}: minimum cosine {min}, expected at least {floor}"
         );
     }
 }
 
 #[test]
 fn q8_0_is_within_its_floor() {
-    floor(Target::Q8_0, 0.9995);
+    floor("demo", Target::Q8_0, 0.9995);
 }
 
 #[test]
 fn q4_0_is_within_its_floor() {
-    floor(Target::Q4_0, 0.98);
+    floor("demo", Target::Q4_0, 0.98);
+}
+
+/// Other head widths, activations and shapes than the demo's, quantized throughout. Redrawn parameters are harsher than trained ones, and
+/// rows of 64 values average less rounding away: the floors are at twice the distance from 1 that was measured on 2026-11-23 (0.999823 and
+/// 0.981274).
+#[test]
+fn odd_shapes_are_within_their_floors() {
+    floor("odd-blocks", Target::Q8_0, 0.9996);
+    floor("odd-blocks", Target::Q4_0, 0.962);
 }
 
 /// f16 weights of an f16 checkpoint are exact.

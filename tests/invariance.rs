@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use edgeclip::{Clip, Isa, Options, TokenBatch};
 use edgeclip_convert::Target;
+use edgeclip_model::{Cpu, GgufWeights, Kernels, Observer, Stage};
 use support::{CHECKPOINTS, Golden, Model, bits};
 
 fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
@@ -84,6 +85,43 @@ fn the_instruction_set_does_not_matter() {
             assert_eq!((image, text), (&results[0].1, &results[0].2), "{name}: {isa:?}");
         }
     }
+}
+
+/// A check or profile sees every stage once a pass, in order, with the rows it has.
+#[test]
+fn an_observer_is_shown_every_stage() {
+    struct Seen(Vec<(String, usize, usize)>);
+    impl Observer for Seen {
+        fn stage(&mut self, stage: Stage, width: usize, values: &[f32]) {
+            assert!(values.iter().all(|v| v.is_finite()));
+            self.0.push((stage.to_string(), values.len() / width, width));
+        }
+    }
+    let (golden, model) = (Golden::new("odd-blocks"), Model::new("odd-blocks", Target::Q8_0));
+    let (config, file) = (model.clip.config().clone(), model.clip.file().clone());
+    let cpu = Cpu::new(config, GgufWeights::new(file), Kernels::best());
+
+    let mut seen = Seen(Vec::new());
+    let pixels = &golden.pixels(&model.clip)[..2];
+    let vectors = cpu.image().unwrap().encode(pixels, &mut seen).unwrap();
+    assert_eq!(vectors, model.clip.encode_image(pixels).unwrap());
+    // 50 pixels hold 3 patches of 16 a side.
+    let stage = |name: &str, rows, width| (name.to_owned(), rows, width);
+    let expected = [
+        stage("image.embedding", 20, 64),
+        stage("image.block.0.attention", 20, 64),
+        stage("image.block.0.mlp", 20, 64),
+        stage("image.block.1.attention", 20, 64),
+        stage("image.block.1.mlp", 20, 64),
+        stage("image.projection", 2, 32),
+    ];
+    assert_eq!(seen.0, expected);
+
+    let mut seen = Seen(Vec::new());
+    cpu.text().unwrap().encode(&TokenBatch::from_rows([&golden.ids[1]]), &mut seen).unwrap();
+    let tokens = golden.ids[1].len();
+    assert_eq!((seen.0.len(), &seen.0[0]), (4, &stage("text.embedding", tokens, 64)));
+    assert_eq!(seen.0[3], stage("text.projection", 1, 32));
 }
 
 #[test]

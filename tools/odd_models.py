@@ -52,6 +52,11 @@ MODELS = [
     dict(name="odd-ids", seed=6, dtype="float32", merges=100, projection=20, specials=(END, START),
          vision=tower(40, 2, 1, 36, "quick_gelu", 1e-5, image_size=112, patch_size=16),
          text=tower(36, 2, 1, 68, "gelu", 1e-5, max_position_embeddings=33)),
+    # Every row is whole blocks of 32, so that everything is quantized, at head widths 32 and 16; the pictures' side is no multiple of
+    # the patch (the last two rows and columns of pixels are not seen).
+    dict(name="odd-blocks", seed=7, dtype="float16", merges=100, projection=32,
+         vision=tower(64, 2, 2, 64, "quick_gelu", 1e-5, image_size=50, patch_size=16),
+         text=tower(64, 4, 1, 96, "gelu", 1e-5, max_position_embeddings=77)),
 ]
 
 

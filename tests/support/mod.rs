@@ -9,7 +9,8 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 
 /// Every checkpoint with goldens: the demo and the odd shapes of tests/data.
-pub const CHECKPOINTS: [&str; 7] = ["demo", "odd-legacy", "odd-sharded", "odd-f16", "odd-bf16", "odd-wide", "odd-ids"];
+pub const CHECKPOINTS: [&str; 8] =
+    ["demo", "odd-legacy", "odd-sharded", "odd-f16", "odd-bf16", "odd-wide", "odd-ids", "odd-blocks"];
 
 /// The repository's root.
 pub fn root() -> PathBuf {
