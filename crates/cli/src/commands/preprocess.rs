@@ -4,6 +4,8 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use edgeclip::Tower;
+use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 
 use crate::{
     console::{Console, Failed},
@@ -41,6 +43,7 @@ pub(crate) fn run(args: PreprocessArgs, console: &Console) -> Result<()> {
         _ => bail!("{}: expected a name that ends with .png or .npy", args.output.display()),
     };
     let model = args.model.load()?;
+    model.require(Tower::Image)?;
     let mut inputs = inputs::expand(std::slice::from_ref(&args.picture));
     let input = match (inputs.pop(), inputs.len()) {
         (Some(Ok(input)), 0) => input,
@@ -64,10 +67,5 @@ pub(crate) fn run(args: PreprocessArgs, console: &Console) -> Result<()> {
 
 /// The crop, `[size, size, 3]`.
 fn write_png(out: impl Write, size: u32, crop: &[u8]) -> Result<()> {
-    let mut encoder = png::Encoder::new(out, size, size);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(crop)?;
-    Ok(writer.finish()?)
+    Ok(PngEncoder::new(out).write_image(crop, size, size, ExtendedColorType::Rgb8)?)
 }
