@@ -43,5 +43,5 @@ mod vocabulary;
 
 pub use batch::TokenBatch;
 pub use error::Error;
-pub use tokenizer::{Overlong, Tokenizer};
+pub use tokenizer::{MAX_TEXT, Overlong, Tokenizer};
 pub use vocabulary::{Clean, Vocabulary};

@@ -19,7 +19,7 @@ pub enum Overlong {
 }
 
 /// The longest text that is taken, in bytes. A model reads 77 tokens: what is longer is no sentence but a mistake.
-const MAX_TEXT: usize = 1 << 20;
+pub const MAX_TEXT: usize = 1 << 20;
 
 /// Turns text into the ids of OpenAI's `clip.tokenize`, for any vocabulary of that kind.
 pub struct Tokenizer {
