@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::interrupt;
+
 /// Extensions of pictures that are looked for in folders, in lower case. A file that is named itself may have any.
 const EXTENSIONS: [&str; 12] = ["apng", "bmp", "dib", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"];
 
@@ -35,7 +37,8 @@ impl Input {
 
     /// The bytes of the picture's file.
     pub(crate) fn read(&self) -> Result<Vec<u8>> {
-        match &self.source {
+        // Files may be pipes too.
+        interrupt::waiting(|| match &self.source {
             Source::File(path) => {
                 let file = File::open(path).map_err(|error| plain(&error))?;
                 if file.metadata().is_ok_and(|found| found.is_dir()) {
@@ -44,7 +47,7 @@ impl Input {
                 read_all(file, MAX_FILE)
             }
             Source::Stdin => read_all(io::stdin().lock(), MAX_FILE),
-        }
+        })?
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod commands;
 mod console;
+mod finite;
 mod inputs;
 mod interrupt;
 mod model;

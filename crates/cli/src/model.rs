@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use clap::Args;
-use edgeclip::Clip;
+use edgeclip::{Clip, Tower};
 use edgeclip_gguf::File;
 use serde::Serialize;
 
@@ -65,6 +65,16 @@ impl Model {
             content_id: clip.content_id().map(str::to_owned),
         };
         Ok(Self { clip, origin })
+    }
+
+    /// Whether the file has this encoder, to be asked before any input is read: that it has not is not the inputs' fault.
+    pub(crate) fn require(&self, tower: Tower) -> Result<()> {
+        let config = self.clip.config();
+        let there = match tower {
+            Tower::Image => config.image.is_some(),
+            Tower::Text => config.text.is_some(),
+        };
+        if there { Ok(()) } else { Err(edgeclip_model::Error::NoTower { file: self.clip.path().to_owned(), tower }.into()) }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use edgeclip::{Clip, PictureOptions, Pixels};
+use edgeclip::{Clip, PictureOptions, Pixels, Tower};
 use rayon::prelude::*;
 
 use crate::{
     console::Console,
+    finite,
     inputs::{Input, Missing},
     interrupt,
 };
@@ -56,6 +57,13 @@ impl PictureJob<'_> {
         Ok(self.clip.preprocess_with(&input.read()?, &self.options)?)
     }
 
+    /// A grey picture.
+    fn probe(&self) -> Result<Pixels> {
+        let spec = self.clip.config().image.as_ref().map(|image| &image.preprocessing).context("there is no image encoder")?;
+        let grey = vec![128; 3 * spec.size as usize * spec.size as usize];
+        Ok(Pixels::from_crop(spec.size, grey, spec.mean, spec.std)?)
+    }
+
     /// Calls `each` with the position, the input and the vector (as the model gives it) of every picture that can be encoded, in order.
     /// The others are reported.
     pub(crate) fn encode(
@@ -69,6 +77,8 @@ impl PictureJob<'_> {
             let read: Vec<Option<Result<Pixels>>> =
                 batch.par_iter().map(|input| input.as_ref().ok().map(|input| self.pixels(input))).collect();
             let (mut pixels, mut encoded) = (Vec::new(), Vec::new());
+            // What an interrupt kept from being read is no failure.
+            interrupt::check()?;
             for (i, (input, result)) in batch.iter().zip(read).enumerate() {
                 match (input, result) {
                     (Ok(input), Some(Ok(picture))) => {
@@ -81,9 +91,12 @@ impl PictureJob<'_> {
                 }
             }
             if !pixels.is_empty() {
-                let embeddings = self.clip.encode_image(&pixels)?;
-                for ((index, input), vector) in encoded.into_iter().zip(embeddings.rows()) {
-                    each(index, input, vector)?;
+                let vectors = finite::encode(&pixels, |pixels| self.clip.encode_image(pixels), || self.probe())?;
+                for ((index, input), vector) in encoded.into_iter().zip(vectors) {
+                    match vector {
+                        Some(vector) => each(index, input, &vector)?,
+                        None => self.console.failure(&input.label, &finite::not_finite(Tower::Image), self.batch.strict)?,
+                    }
                 }
             }
             if let Some(bar) = &bar {

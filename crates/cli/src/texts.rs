@@ -2,13 +2,11 @@
 
 use std::io::{self, BufRead, Read};
 
-use anyhow::{Context, Result, anyhow, bail};
-use edgeclip::{Clip, Overlong, TokenBatch};
+use anyhow::{Context, Result, anyhow};
+use edgeclip::{Clip, Overlong, TokenBatch, Tower};
+use edgeclip_tokenize::MAX_TEXT;
 
-use crate::{console::Console, interrupt, pictures::BatchArgs};
-
-/// The longest line that is read, in bytes; the tokenizer takes no longer text either.
-const MAX_LINE: u64 = 1 << 24;
+use crate::{console::Console, finite, interrupt, pictures::BatchArgs};
 
 /// The texts of the arguments in order; `-` stands for the lines of standard input, read as they are needed. An `Err` is a line that
 /// is no text.
@@ -20,14 +18,13 @@ pub(crate) fn texts(arguments: &[String]) -> impl Iterator<Item = Result<String>
 
 /// The lines of a reader, without their ends. Empty lines count, so that lines out are lines in.
 pub(crate) fn lines(mut reader: impl BufRead) -> impl Iterator<Item = Result<String>> {
-    let (mut number, mut ended) = (0usize, false);
+    let (mut number, mut ended, mut cut) = (0usize, false, false);
     std::iter::from_fn(move || {
         if ended {
             return None;
         }
         number += 1;
-        let line = next_line(&mut reader).with_context(|| format!("line {number} of standard input"));
-        // What follows a line that cannot be read to its end is not its beginning.
+        let line = next_line(&mut reader, &mut cut).with_context(|| format!("line {number} of standard input"));
         ended = !matches!(line, Ok(Some(_)));
         match line {
             Ok(None) => None,
@@ -37,21 +34,31 @@ pub(crate) fn lines(mut reader: impl BufRead) -> impl Iterator<Item = Result<Str
     })
 }
 
-/// `Ok(None)` at the end; `Ok(Some(Err))` for a line that is no UTF-8, after which reading can go on.
-fn next_line(reader: &mut impl BufRead) -> Result<Option<Result<String>>> {
+/// `Ok(None)` at the end; `Ok(Some(Err))` for a line that is too long or no UTF-8, after which reading can go on. `cut` says that the last
+/// line has not been read to its end, which is done here and not before, so that the error about it need not wait.
+fn next_line(reader: &mut impl BufRead, cut: &mut bool) -> Result<Option<Result<String>>> {
     let mut line = Vec::new();
-    reader.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut line).context("cannot read it")?;
+    let read = interrupt::waiting(|| {
+        if std::mem::take(cut) {
+            reader.skip_until(b'\n')?;
+        }
+        // With room for the end of a line of the greatest length.
+        reader.by_ref().take(MAX_TEXT as u64 + 2).read_until(b'\n', &mut line)
+    });
+    read?.context("cannot read it")?;
     if line.is_empty() {
         return Ok(None);
     }
-    if line.last() == Some(&b'\n') {
+    let whole = line.last() == Some(&b'\n');
+    if whole {
         line.pop();
         if line.last() == Some(&b'\r') {
             line.pop();
         }
     }
-    if line.len() as u64 > MAX_LINE {
-        bail!("longer than {MAX_LINE} bytes; split it");
+    if line.len() > MAX_TEXT {
+        *cut = !whole;
+        return Ok(Some(Err(anyhow!("longer than {MAX_TEXT} bytes; split it"))));
     }
     Ok(Some(String::from_utf8(line).map_err(|error| anyhow!("not UTF-8: {}", error.utf8_error()))))
 }
@@ -85,17 +92,37 @@ impl TextJob<'_> {
                         labels.push(text);
                     }
                     // The error names the text or the line.
-                    Err(error) => self.console.failure("", &error, self.batch.strict)?,
+                    Err(error) => {
+                        interrupt::check()?;
+                        self.console.failure("", &error, self.batch.strict)?;
+                    }
                 }
             }
             if !rows.is_empty() {
-                let embeddings = self.clip.encode_text(&TokenBatch::from_rows(&rows))?;
-                for (label, vector) in labels.iter().zip(embeddings.rows()) {
-                    each(label, vector)?;
+                let encode = |rows: &[Vec<u32>]| self.clip.encode_text(&TokenBatch::from_rows(rows));
+                let probe = || Ok(tokenizer.tokenize(&[""], Overlong::Error)?.row(0).to_vec());
+                for (label, vector) in labels.iter().zip(finite::encode(&rows, encode, probe)?) {
+                    match vector {
+                        Some(vector) => each(label, &vector)?,
+                        None => self.console.failure(
+                            &format!("text {}", quoted(label)),
+                            &finite::not_finite(Tower::Text),
+                            self.batch.strict,
+                        )?,
+                    }
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// A text as errors name it.
+pub(crate) fn quoted(text: &str) -> String {
+    const SHOWN_CHARS: usize = 60;
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
     }
 }
 
@@ -122,9 +149,26 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_ends() {
-        let found: Vec<_> = lines(io::BufReader::new(io::repeat(b'x'))).take(3).collect();
-        assert_eq!(found.len(), 1);
-        assert!(format!("{:#}", found[0].as_ref().unwrap_err()).contains("longer than 16777216 bytes"));
+    fn a_line_without_end_is_an_error_at_once() {
+        let first = lines(io::BufReader::new(io::repeat(b'x'))).next().unwrap();
+        assert_eq!(
+            format!("{:#}", first.unwrap_err()),
+            format!("line 1 of standard input: longer than {MAX_TEXT} bytes; split it")
+        );
+    }
+
+    /// Just what the tokenizer takes, and no more.
+    #[test]
+    fn a_line_that_is_too_long_is_only_itself_an_error() {
+        for end in ["\n", "\r\n", ""] {
+            let longest = "x".repeat(MAX_TEXT);
+            assert_eq!(all(format!("{longest}{end}").as_bytes()), [longest.as_str()]);
+        }
+        for extra in [1, 2, 3, 100_000] {
+            let long = "x".repeat(MAX_TEXT + extra);
+            let found = all(format!("a\n{long}\nb\r\n{long}").as_bytes());
+            assert_eq!((found.len(), &*found[0], &*found[2]), (4, "a", "b"), "{extra}");
+            assert!(found[1].starts_with("line 2") && found[3].starts_with("line 4"), "{extra}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use edgeclip::{Embeddings, zero_shot::Classifier};
+use edgeclip::{Embeddings, Tower, zero_shot::Classifier};
 use serde::Serialize;
 
 use super::PromptArgs;
@@ -18,6 +18,7 @@ use crate::{
     inputs,
     model::{Model, ModelArgs, Origin},
     output::{
+        json::{self, Array},
         sink::Sink,
         table::{Align, table},
         visible,
@@ -94,9 +95,12 @@ pub(crate) fn run(args: ClassifyArgs, console: &Console) -> Result<()> {
         labels.extend(read_labels(path)?);
     }
     let model = args.model.load()?;
+    model.require(Tower::Image)?;
+    model.require(Tower::Text)?;
     let classifier = args.prompts.classifier(&model, &labels, console)?;
     let mut sink = Sink::open(None)?;
-    let mut written = 0;
+    let mut array = Array::default();
+    let mut first = true;
     if args.format == Format::Csv {
         csv::Writer::from_writer(&mut sink).write_record(["input", "rank", "label", "probability", "cosine"])?;
     }
@@ -104,12 +108,14 @@ pub(crate) fn run(args: ClassifyArgs, console: &Console) -> Result<()> {
     job.encode(&inputs::expand(&args.pictures), |_, input, vector| {
         let labels = rank(&model, &classifier, vector, args.top_k.get())?;
         let classified = Classified { input: &input.label, model: &model.origin, labels };
-        write(&mut sink, args.format, &classified, written)?;
-        written += 1;
+        if args.format == Format::Text && !std::mem::take(&mut first) {
+            writeln!(sink)?;
+        }
+        write(&mut sink, args.format, &classified, &mut array)?;
         Ok(sink.flush()?)
     })?;
     if args.format == Format::Json {
-        sink.write_all(if written == 0 { b"[]\n" } else { b"\n]\n" })?;
+        array.end(&mut sink)?;
     }
     sink.commit()
 }
@@ -127,25 +133,18 @@ fn rank<'a>(model: &Model, classifier: &'a Classifier, vector: &[f32], top_k: us
     Ok(ranked)
 }
 
-fn write(sink: &mut Sink, format: Format, classified: &Classified, written: usize) -> Result<()> {
+fn write(sink: &mut Sink, format: Format, classified: &Classified, array: &mut Array) -> Result<()> {
     match format {
         Format::Text => {
             let row = |ranked: &Ranked| vec![format!("{:.2} %", ranked.probability * 100.0), ranked.label.to_owned()];
             let rows: Vec<Vec<String>> = classified.labels.iter().map(row).collect();
-            let blank = if written > 0 { "\n" } else { "" };
-            writeln!(sink, "{blank}{}", visible(&classified.input.replace('\n', "\\n")))?;
+            writeln!(sink, "{}", visible(&classified.input.replace('\n', "\\n")))?;
             for line in table(&[Align::Right, Align::Left], &rows).lines() {
                 writeln!(sink, "  {line}")?;
             }
         }
-        Format::Json => {
-            sink.write_all(if written == 0 { b"[\n" } else { b",\n" })?;
-            serde_json::to_writer(sink, classified).map_err(std::io::Error::from)?;
-        }
-        Format::Jsonl => {
-            serde_json::to_writer(&mut *sink, classified).map_err(std::io::Error::from)?;
-            sink.write_all(b"\n")?;
-        }
+        Format::Json => array.item(sink, classified)?,
+        Format::Jsonl => json::line(sink, classified)?,
         Format::Csv => {
             let mut csv = csv::Writer::from_writer(sink);
             for (i, ranked) in classified.labels.iter().enumerate() {

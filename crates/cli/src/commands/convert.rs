@@ -13,8 +13,8 @@ use edgeclip_convert::{CropRule, Error, Options, Progress, Report, Target};
 
 use crate::{
     console::{Bar, Console, Failed, Interrupted},
-    interrupt,
-    output::sink::Sink,
+    interrupt::{self, Temporary},
+    output::sink::{Sink, behind_links},
 };
 
 /// Convert a checkpoint to one GGUF file, quantized if asked, and check it
@@ -25,7 +25,7 @@ Examples:
   edgeclip convert path/to/clip-vit-base-patch32 --type q4_0 --output b32.gguf --report b32.json
   edgeclip convert path/to/clip-vit-base-patch32 --type q4_0 --min-cosine 0.98
 
-Types: f32 as exact as the checkpoint; f16 half its size; q8_0 a quarter, hardly to be told from f32; q4_0 about a seventh.
+Types: f32 is exact; f16 half its size; q8_0 little more than a quarter, hardly to be told from f32; q4_0 under a fifth.
 The check runs 8 pictures and 16 sentences through checkpoint and file, and prints the cosines between their vectors.
 Nothing appears under the output's name before all of it is written and checked; an interrupt leaves no file.")]
 pub(crate) struct ConvertArgs {
@@ -41,13 +41,20 @@ pub(crate) struct ConvertArgs {
     /// Give every matrix the type asked for; without it, a few for which that costs most accuracy keep more bits
     #[arg(long, help_heading = "Output")]
     pure: bool,
+    /// Type of the matrices of this name, whatever --type and the policy say; NAME is a tensor's in the file or some of its parts between
+    /// the dots, such as v.blk.0.attn_q.weight, v.blk.0 or attn_q; repeatable, the first that fits counts
+    #[arg(long = "tensor-type", value_name = "NAME=TYPE", value_parser = tensor_type, help_heading = "Output")]
+    overrides: Vec<(String, Target)>,
     /// How the middle of a picture is cut out: as OpenAI's code rounds (reference), or as transformers does
     #[arg(long, value_enum, default_value_t = Crop::Openai, help_heading = "Output")]
     crop: Crop,
     /// Name of the model in the file [default: the folder's]
     #[arg(long, help_heading = "Output")]
     name: Option<String>,
-    /// Write everything about the conversion to this file as JSON
+    /// List every tensor with its own errors; without it, those that went the same way share a line
+    #[arg(long, help_heading = "Check")]
+    tensors: bool,
+    /// Write everything about the conversion to this file as JSON; an older .json file there is replaced, no other
     #[arg(long, value_name = "FILE", help_heading = "Check")]
     report: Option<PathBuf>,
     /// Fail (exit code 1, no file) if a vector of the check has a lower cosine than this
@@ -68,6 +75,13 @@ fn target(text: &str) -> Result<Target, String> {
     text.parse().map_err(|_| format!("expected {}", Target::ALL.map(|target| target.to_string()).join(", ")))
 }
 
+fn tensor_type(text: &str) -> Result<(String, Target), String> {
+    match text.rsplit_once('=') {
+        Some((name, ty)) if !name.is_empty() => Ok((name.to_owned(), target(ty)?)),
+        _ => Err("expected NAME=TYPE, such as attn_q=f16".to_owned()),
+    }
+}
+
 fn cosine(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|x| (-1.0..=1.0).contains(x)).ok_or_else(|| "expected a number from -1 to 1".to_owned())
 }
@@ -78,10 +92,21 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
         Some(output) => output.clone(),
         None => default_output(&args.input, args.target)?,
     };
+    // What is written to a link goes behind it.
+    let output = behind_links(&output).with_context(|| format!("{}: cannot follow it", output.display()))?;
     check_output(&output)?;
+    let mut report_sink = match &args.report {
+        Some(report) => {
+            check_report(report, &args.input, &output)?;
+            // Opened now, so that a report that cannot be written is no surprise after all the work.
+            Some(Sink::open(Some(report))?)
+        }
+        None => None,
+    };
     let options = Options {
         target: args.target,
         pure: args.pure,
+        overrides: args.overrides.clone(),
         check: !args.no_check,
         min_cosine: args.min_cosine,
         name: args.name.clone(),
@@ -89,34 +114,39 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
             Crop::Openai => CropRule::RoundHalfEven,
             Crop::Hf => CropRule::Floor,
         },
-        ..Options::default()
     };
     interrupt::watch();
-    let result = edgeclip_convert::convert(&args.input, &output, &options, &Steps { console, bar: Mutex::new(None) });
+    let result = edgeclip_convert::convert(&args.input, &output, &options, &Steps::new(console));
     let report = match result {
         Ok(report) => report,
         Err(Error::Interrupted) => return Err(Interrupted.into()),
         Err(Error::Cosine { report, probe, cosine, required }) => {
             // The table says which tensors to blame.
-            show(&report, &args, console)?;
+            show(&report, &args, report_sink.take(), console)?;
             let error = Error::Cosine { report, probe, cosine, required };
             return Err(Failed(error.to_string()).into());
         }
         Err(error) => return Err(error.into()),
     };
-    show(&report, &args, console)
+    show(&report, &args, report_sink, console)
 }
 
-fn show(report: &Report, args: &ConvertArgs, console: &Console) -> Result<()> {
-    if let Some(path) = &args.report {
-        let mut sink = Sink::open(Some(path))?;
+fn show(report: &Report, args: &ConvertArgs, sink: Option<Sink>, console: &Console) -> Result<()> {
+    if let Some(mut sink) = sink {
         serde_json::to_writer_pretty(&mut sink, report).map_err(std::io::Error::from)?;
         sink.write_all(b"\n")?;
         sink.commit()?;
     }
     if !console.quiet() {
         let mut sink = Sink::open(None)?;
-        writeln!(sink, "{}", report.to_string().trim_end())?;
+        let text = if args.tensors { format!("{report:#}") } else { report.to_string() };
+        writeln!(sink, "{}", text.trim_end())?;
+        if !args.tensors {
+            writeln!(
+                sink,
+                "\nTensors that went the same way share a line; --tensors lists each, --report FILE writes all of this as JSON."
+            )?;
+        }
         sink.commit()?;
     }
     Ok(())
@@ -125,7 +155,9 @@ fn show(report: &Report, args: &ConvertArgs, console: &Console) -> Result<()> {
 /// The folder's name and the type, in the current folder.
 fn default_output(input: &Path, target: Target) -> Result<PathBuf> {
     // `.` and `..` have names too.
-    let folder = fs::canonicalize(input).with_context(|| format!("{}: no such folder", input.display()))?;
+    let folder = fs::canonicalize(input).with_context(|| {
+        format!("{}: no such folder; give the path of a checkpoint's, nothing is downloaded", input.display())
+    })?;
     let Some(name) = folder.file_name() else {
         bail!("{}: no name to call the file by; give --output FILE", input.display());
     };
@@ -149,10 +181,56 @@ fn check_output(output: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a report in the place of anything of value: the output, the checkpoint, or a file that is no report.
+fn check_report(report: &Path, input: &Path, output: &Path) -> Result<()> {
+    let shown = report.display();
+    if report.is_dir() {
+        bail!("{shown}: this is a folder; give --report a file name in it, such as {shown}/report.json");
+    }
+    let place = place(report);
+    if place == self::place(output) {
+        bail!("{shown}: the report would overwrite the output; give --report another name");
+    }
+    // Its files may be links to others, as in the cache of Hugging Face.
+    let entries = fs::read_dir(input).into_iter().flatten().flatten();
+    let in_checkpoint = fs::canonicalize(input).is_ok_and(|folder| place.starts_with(folder));
+    if in_checkpoint || entries.into_iter().any(|entry| self::place(&entry.path()) == place) {
+        bail!(
+            "{shown}: this is in the checkpoint, where nothing is written; give --report a place outside of {}",
+            input.display()
+        );
+    }
+    let is_json = place.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    match fs::metadata(&place) {
+        Ok(found) if found.is_file() && found.len() > 0 && !is_json => {
+            bail!("{shown}: there is a file that is no .json file, which will not be overwritten; remove it or take another name")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where a path leads, without links, whether there is a file or not.
+fn place(path: &Path) -> PathBuf {
+    let path = behind_links(path).unwrap_or_else(|_| path.to_owned());
+    fs::canonicalize(&path).unwrap_or_else(|_| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        folder.join(path.file_name().unwrap_or_default())
+    })
+}
+
 /// The conversion's steps as progress bars.
 struct Steps<'a> {
     console: &'a Console,
     bar: Mutex<Option<Bar<'a>>>,
+    /// The result under its first name, for an interrupt that cannot wait.
+    temporary: Mutex<Option<Temporary>>,
+}
+
+impl<'a> Steps<'a> {
+    fn new(console: &'a Console) -> Self {
+        Self { console, bar: Mutex::new(None), temporary: Mutex::new(None) }
+    }
 }
 
 impl Progress for Steps<'_> {
@@ -167,6 +245,10 @@ impl Progress for Steps<'_> {
         if let Some(bar) = &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
             bar.advance(n);
         }
+    }
+
+    fn temporary(&self, path: &Path) {
+        *self.temporary.lock().unwrap_or_else(PoisonError::into_inner) = Some(Temporary::new(path.to_owned()));
     }
 
     fn interrupted(&self) -> bool {
@@ -198,7 +280,7 @@ mod tests {
         let input = folder.path().join("clip-b32");
         fs::create_dir_all(input.join("x")).unwrap();
         assert_eq!(default_output(&input.join("x/.."), Target::Q8_0).unwrap(), Path::new("clip-b32-q8_0.gguf"));
-        assert!(default_output(&folder.path().join("none"), Target::F32).unwrap_err().to_string().ends_with("no such folder"));
+        assert!(default_output(&folder.path().join("none"), Target::F32).unwrap_err().to_string().contains(": no such folder"));
     }
 
     #[test]
@@ -206,6 +288,10 @@ mod tests {
         assert_eq!(target("q4_0"), Ok(Target::Q4_0));
         assert_eq!(target("q5_k").unwrap_err(), "expected f32, f16, q8_0, q4_0");
         assert_eq!(cosine("0.98"), Ok(0.98));
+        assert_eq!(tensor_type("attn_q=f16"), Ok(("attn_q".to_owned(), Target::F16)));
+        for bad in ["attn_q", "=f16", "attn_q=", "attn_q=q9"] {
+            assert!(tensor_type(bad).is_err(), "{bad}");
+        }
         for bad in ["2", "NaN", "x"] {
             assert!(cosine(bad).is_err(), "{bad}");
         }

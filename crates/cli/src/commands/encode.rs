@@ -9,7 +9,7 @@ use edgeclip::{Embeddings, Tower};
 use super::overlong;
 use crate::{
     console::Console,
-    inputs, interrupt,
+    inputs,
     model::{Model, ModelArgs},
     output::{
         records::{Format, Writer},
@@ -101,9 +101,7 @@ impl CommonArgs {
     }
 
     fn writer(&self, model: &Model, tower: Tower) -> Result<Writer> {
-        if self.output.is_some() {
-            interrupt::watch();
-        }
+        model.require(tower)?;
         let sink = Sink::open(self.output.as_deref())?;
         Writer::new(sink, self.format(), model.origin.clone(), tower, self.normalize, model.clip.embedding_dim())
     }

@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use edgeclip::Embeddings;
+use edgeclip::{
+    Embeddings, Tower,
+    retrieval::{best_ranks, ranks, recall_at},
+};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -100,9 +103,14 @@ struct Score {
 pub(crate) fn run(args: EvalArgs, console: &Console) -> Result<()> {
     let models = if args.models.is_empty() { vec![model::path(None)?] } else { args.models.clone() };
     let (task, set) = read_set(&args.csv, args.task)?;
+    if task == Task::Caption && args.prompts.has_templates() {
+        bail!("--template and --templates are for labels (--task label); captions are encoded as they stand");
+    }
     let mut scores = Vec::new();
     for path in &models {
         let model = Model::load(path)?;
+        model.require(Tower::Image)?;
+        model.require(Tower::Text)?;
         let (pictures, texts, values) = match task {
             Task::Label => labels(&args, &model, &set, console)?,
             Task::Caption => captions(&args, &model, &set, console)?,
@@ -133,10 +141,9 @@ fn labels(args: &EvalArgs, model: &Model, set: &Set, console: &Console) -> Resul
     let classifier = args.prompts.classifier(model, &set.texts, console)?;
     let (rows, vectors) = pictures(args, model, set, console)?;
     let pairs: Vec<(usize, usize)> = set.pairs.iter().filter_map(|&(p, text)| Some((rows[p]?, text))).collect();
-    let ranks = first_ranks(&vectors, classifier.vectors(), &pairs)?;
     // A picture on two lines counts twice: each line asks for its own label.
-    let found: Vec<usize> = pairs.iter().map(|pair| ranks.get(pair).copied().unwrap_or(usize::MAX)).collect();
-    Ok((vectors.len(), set.texts.len(), vec![("top-1", share(&found, 1)), ("top-5", share(&found, 5))]))
+    let ranks = parallel_ranks(&vectors, classifier.vectors(), &pairs)?;
+    Ok((vectors.len(), set.texts.len(), vec![("top-1", recall_at(1, &ranks)), ("top-5", recall_at(5, &ranks))]))
 }
 
 fn captions(args: &EvalArgs, model: &Model, set: &Set, console: &Console) -> Result<Measured> {
@@ -155,17 +162,25 @@ fn captions(args: &EvalArgs, model: &Model, set: &Set, console: &Console) -> Res
     let column: HashMap<usize, usize> = kept.iter().enumerate().map(|(i, &text)| (text, i)).collect();
     let pairs: Vec<(usize, usize)> = set.pairs.iter().filter_map(|(p, text)| Some((rows[*p]?, *column.get(text)?))).collect();
     let swapped: Vec<(usize, usize)> = pairs.iter().map(|&(p, text)| (text, p)).collect();
-    let to_text = best_ranks(first_ranks(&pictures, &texts, &pairs)?, pictures.len());
-    let to_picture = best_ranks(first_ranks(&texts, &pictures, &swapped)?, texts.len());
+    let to_text = best_ranks(pictures.len(), &pairs, &parallel_ranks(&pictures, &texts, &pairs)?);
+    let to_picture = best_ranks(texts.len(), &swapped, &parallel_ranks(&texts, &pictures, &swapped)?);
     let values = vec![
-        ("picture to text recall@1", share(&to_text, 1)),
-        ("picture to text recall@5", share(&to_text, 5)),
-        ("picture to text recall@10", share(&to_text, 10)),
-        ("text to picture recall@1", share(&to_picture, 1)),
-        ("text to picture recall@5", share(&to_picture, 5)),
-        ("text to picture recall@10", share(&to_picture, 10)),
+        ("picture to text recall@1", recall_at(1, &to_text)),
+        ("picture to text recall@5", recall_at(5, &to_text)),
+        ("picture to text recall@10", recall_at(10, &to_text)),
+        ("text to picture recall@1", recall_at(1, &to_picture)),
+        ("text to picture recall@5", recall_at(5, &to_picture)),
+        ("text to picture recall@10", recall_at(10, &to_picture)),
     ];
     Ok((pictures.len(), texts.len(), values))
+}
+
+/// [`ranks`], with all threads.
+fn parallel_ranks(queries: &Embeddings, candidates: &Embeddings, pairs: &[(usize, usize)]) -> Result<Vec<usize>> {
+    // More pairs a task would leave threads idle at the end, fewer measure the candidates' lengths more often.
+    const PAIRS_A_TASK: usize = 64;
+    let tasks = pairs.par_chunks(PAIRS_A_TASK).map(|pairs| ranks(queries, candidates, pairs));
+    Ok(tasks.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// The vectors of the pictures that can be read, and for each picture of the set its row among them.
@@ -183,45 +198,6 @@ fn pictures(args: &EvalArgs, model: &Model, set: &Set, console: &Console) -> Res
         bail!("{}: none of the {} pictures could be read; paths are relative to the CSV file", args.csv.display(), inputs.len());
     }
     Ok((rows, vectors))
-}
-
-/// For each pair of a query and a candidate: how many candidates come before that one in the query's order.
-fn first_ranks(
-    queries: &Embeddings,
-    candidates: &Embeddings,
-    pairs: &[(usize, usize)],
-) -> Result<HashMap<(usize, usize), usize>> {
-    let mut wanted: Vec<Vec<usize>> = vec![Vec::new(); queries.len()];
-    for &(query, candidate) in pairs {
-        wanted[query].push(candidate);
-    }
-    let ranked = wanted.par_iter().enumerate().map(|(query, wanted)| -> Result<Vec<_>> {
-        // One row at a time: all pairs of a large set would not fit into memory.
-        let row = Embeddings::new(queries.dim(), queries.row(query).to_vec());
-        let cosines = row.cosines(candidates)?;
-        Ok(wanted.iter().map(|&candidate| ((query, candidate), rank(&cosines, candidate))).collect())
-    });
-    Ok(ranked.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
-}
-
-/// Candidates with a higher cosine, or an equal one and an earlier place.
-fn rank(cosines: &[f32], candidate: usize) -> usize {
-    let own = cosines[candidate];
-    cosines.iter().enumerate().filter(|&(i, &cosine)| cosine > own || (cosine == own && i < candidate)).count()
-}
-
-/// The rank of the best candidate of each query.
-fn best_ranks(ranks: HashMap<(usize, usize), usize>, queries: usize) -> Vec<usize> {
-    let mut best = vec![usize::MAX; queries];
-    for ((query, _), rank) in ranks {
-        best[query] = best[query].min(rank);
-    }
-    best
-}
-
-/// The share of ranks below k.
-fn share(ranks: &[usize], k: usize) -> f64 {
-    ranks.iter().filter(|&&rank| rank < k).count() as f64 / ranks.len().max(1) as f64
 }
 
 fn text(task: Task, scores: &[Score]) -> String {
@@ -318,14 +294,6 @@ mod tests {
         assert!(refused("path,label,caption\na,b,c\n", None).contains("--task label or --task caption"));
         assert!(refused("path,label\na,b\nc,\n", None).ends_with("line 3: expected a label, found nothing"));
         assert!(refused("path,label\n", None).ends_with("no pictures"));
-    }
-
-    #[test]
-    fn of_equal_scores_the_earlier_comes_first() {
-        assert_eq!([0, 1, 2, 3].map(|i| rank(&[0.5, 0.9, 0.5, 0.1], i)), [1, 0, 2, 3]);
-        let ranks = HashMap::from([((0, 1), 3), ((0, 2), 0), ((2, 0), 7)]);
-        assert_eq!(best_ranks(ranks, 3), [0, usize::MAX, 7]);
-        assert_eq!((share(&[0, 4, 5, 9], 5), share(&[0, 4, 5, 9], 1), share(&[], 1)), (0.5, 0.25, 0.0));
     }
 
     #[test]

@@ -9,14 +9,14 @@ pub(crate) mod preprocess;
 pub(crate) mod similarity;
 pub(crate) mod tokenize;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use edgeclip::{
-    Overlong,
-    zero_shot::{Classifier, IMAGENET_TEMPLATES, SIMPLE_TEMPLATES},
+    Overlong, Tower,
+    zero_shot::{self, Classifier, IMAGENET_TEMPLATES, SIMPLE_TEMPLATES},
 };
 
-use crate::{console::Console, interrupt, model::Model};
+use crate::{console::Console, finite, interrupt, model::Model, texts};
 
 /// `--truncate` as the tokenizer wants it.
 fn overlong(truncate: bool) -> Overlong {
@@ -57,6 +57,11 @@ impl PromptArgs {
         }
     }
 
+    /// Whether there are templates.
+    pub(crate) fn has_templates(&self) -> bool {
+        !self.template.is_empty() || self.templates != Templates::None
+    }
+
     /// Whether long texts are cut.
     pub(crate) fn truncates(&self) -> bool {
         self.truncate
@@ -70,7 +75,21 @@ impl PromptArgs {
         let mut classifier: Option<Classifier> = None;
         for step in labels.chunks(labels_a_step) {
             interrupt::check()?;
-            let more = Classifier::new_with(&model.clip, step, &templates, overlong(self.truncate))?;
+            let encode = |labels: &[String]| Classifier::new_with(&model.clip, labels, &templates, overlong(self.truncate));
+            let more = match encode(step) {
+                Ok(more) => more,
+                Err(error) => {
+                    // The error knows a place among prompts, people know labels. If the empty text fails too, it is no label's fault.
+                    if is_not_finite(&error) && Classifier::new(&model.clip, &[""], &["{}"]).is_ok() {
+                        for label in step.chunks(1) {
+                            if encode(label).is_err_and(|error| is_not_finite(&error)) {
+                                bail!("label {}: {}", texts::quoted(&label[0]), finite::not_finite(Tower::Text));
+                            }
+                        }
+                    }
+                    return Err(error.into());
+                }
+            };
             match &mut classifier {
                 Some(classifier) => classifier.append(more)?,
                 None => classifier = Some(more),
@@ -84,6 +103,10 @@ impl PromptArgs {
             None => Ok(Classifier::new(&model.clip, labels, &templates)?),
         }
     }
+}
+
+fn is_not_finite(error: &zero_shot::Error) -> bool {
+    matches!(error, zero_shot::Error::Clip(error) if finite::is_not_finite(error))
 }
 
 /// Prompts between two looks at the progress bar and Ctrl-C.

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use edgeclip::Embeddings;
+use edgeclip::{Embeddings, Tower};
 use serde_json::json;
 
 use super::overlong;
@@ -69,6 +69,11 @@ pub(crate) fn run(args: SimilarityArgs, console: &Console) -> Result<()> {
         bail!("standard input can be read only once; give the pictures or the texts as arguments");
     }
     let model = args.model.load()?;
+    for (tower, given) in [(Tower::Image, !args.image.is_empty()), (Tower::Text, !args.text.is_empty())] {
+        if given {
+            model.require(tower)?;
+        }
+    }
     let empty = || Encoded { labels: Vec::new(), vectors: Embeddings::new(model.clip.embedding_dim(), Vec::new()) };
     let mut pictures = empty();
     let job = PictureJob { clip: &model.clip, options: args.read.options(), batch: &args.batch, console };
@@ -92,6 +97,8 @@ pub(crate) fn run(args: SimilarityArgs, console: &Console) -> Result<()> {
             serde_json::to_writer(&mut sink, &matrix).map_err(std::io::Error::from)?;
             sink.write_all(b"\n")?;
         }
+        // Nothing to compare, and the errors have been said.
+        Format::Text if rows.labels.is_empty() || columns.labels.is_empty() => {}
         Format::Text => sink.write_all(text(&rows.labels, &columns.labels, &cosines).as_bytes())?,
     }
     sink.commit()

@@ -11,7 +11,11 @@ use super::overlong;
 use crate::{
     console::Console,
     model::ModelArgs,
-    output::{sink::Sink, visible},
+    output::{
+        json::{self, Array},
+        sink::Sink,
+        visible,
+    },
     texts,
 };
 
@@ -67,18 +71,15 @@ pub(crate) fn run(args: TokenizeArgs, console: &Console) -> Result<()> {
     let model = args.model.load()?;
     let tokenizer = model.clip.tokenizer()?;
     let mut sink = Sink::open(None)?;
-    let mut written = 0;
+    let mut array = Array::default();
     for text in texts::texts(&args.texts) {
         match text.and_then(|text| record(&args, tokenizer, text)) {
-            Ok(record) => {
-                write(&mut sink, args.format, &record, written)?;
-                written += 1;
-            }
+            Ok(record) => write(&mut sink, args.format, &record, &mut array)?,
             Err(error) => console.failure("", &error, args.strict)?,
         }
     }
     if args.format == Format::Json {
-        sink.write_all(if written == 0 { b"[]\n" } else { b"\n]\n" })?;
+        array.end(&mut sink)?;
     }
     sink.commit()
 }
@@ -101,7 +102,7 @@ fn ids(text: &str, vocabulary: usize) -> Result<Vec<u32>> {
     words.map(|word| id(word).ok_or_else(|| anyhow!("{text:?}: expected ids below {vocabulary}, found {word:?}"))).collect()
 }
 
-fn write(sink: &mut Sink, format: Format, record: &Record, written: usize) -> Result<()> {
+fn write(sink: &mut Sink, format: Format, record: &Record, array: &mut Array) -> Result<()> {
     match (format, record) {
         (Format::Text, Record::Text { text, .. }) => writeln!(sink, "{}", visible(text))?,
         (Format::Text, Record::Tokens { input, ids, pieces }) => {
@@ -109,14 +110,8 @@ fn write(sink: &mut Sink, format: Format, record: &Record, written: usize) -> Re
             let input = format!("{input:?}");
             writeln!(sink, "{}\n  ids     {}\n  pieces  {}", visible(&input), ids.join(" "), visible(&pieces.join(" ")))?;
         }
-        (Format::Json, _) => {
-            sink.write_all(if written == 0 { b"[\n" } else { b",\n" })?;
-            serde_json::to_writer(sink, record).map_err(std::io::Error::from)?;
-        }
-        (Format::Jsonl, _) => {
-            serde_json::to_writer(&mut *sink, record).map_err(std::io::Error::from)?;
-            sink.write_all(b"\n")?;
-        }
+        (Format::Json, _) => array.item(sink, record)?,
+        (Format::Jsonl, _) => json::line(sink, record)?,
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Where results go, and in which form.
 
+pub(crate) mod json;
 pub(crate) mod npy;
 pub(crate) mod records;
 pub(crate) mod sink;

@@ -7,7 +7,11 @@ use clap::ValueEnum;
 use edgeclip::Tower;
 use serde::Serialize;
 
-use super::{npy, sink::Sink};
+use super::{
+    json::{self, Array},
+    npy,
+    sink::Sink,
+};
 use crate::model::Origin;
 
 /// The form of vectors.
@@ -42,6 +46,7 @@ pub(crate) struct Writer {
     normalized: bool,
     dim: usize,
     written: usize,
+    array: Array,
     /// NumPy's header has the number of rows, which is known only at the end.
     held: Vec<f32>,
 }
@@ -51,21 +56,15 @@ impl Writer {
         if format == Format::Npy && matches!(sink, Sink::Stdout(_)) && std::io::stdout().is_terminal() {
             bail!("npy is binary and standard output is a terminal; give --output FILE.npy or redirect it");
         }
-        Ok(Self { sink, format, model, tower, normalized, dim, written: 0, held: Vec::new() })
+        Ok(Self { sink, format, model, tower, normalized, dim, written: 0, array: Array::default(), held: Vec::new() })
     }
 
     pub(crate) fn write(&mut self, input: &str, embedding: &[f32]) -> Result<()> {
         let record = Record { input, model: &self.model, tower: self.tower.name(), normalized: self.normalized, embedding };
         let sink = &mut self.sink;
         match self.format {
-            Format::Json => {
-                sink.write_all(if self.written == 0 { b"[\n" } else { b",\n" })?;
-                serde_json::to_writer(&mut *sink, &record).map_err(std::io::Error::from)?;
-            }
-            Format::Jsonl => {
-                serde_json::to_writer(&mut *sink, &record).map_err(std::io::Error::from)?;
-                sink.write_all(b"\n")?;
-            }
+            Format::Json => self.array.item(sink, &record)?,
+            Format::Jsonl => json::line(sink, &record)?,
             Format::Csv => {
                 let mut csv = csv::WriterBuilder::new().from_writer(&mut *sink);
                 if self.written == 0 {
@@ -97,7 +96,7 @@ impl Writer {
     /// Writes what comes after the last record and puts a file in place.
     pub(crate) fn finish(mut self) -> Result<()> {
         match self.format {
-            Format::Json => self.sink.write_all(if self.written == 0 { b"[]\n" } else { b"\n]\n" })?,
+            Format::Json => self.array.end(&mut self.sink)?,
             Format::Csv if self.written == 0 => write_header(&mut csv::Writer::from_writer(&mut self.sink), self.dim)?,
             Format::Csv | Format::Jsonl => {}
             Format::Npy => npy::write(&mut self.sink, &[self.written, self.dim], &self.held)?,

@@ -8,10 +8,13 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 
-/// Where bytes go. A file is written under another name and renamed by [`commit`](Sink::commit); dropped without it, nothing is left.
+use crate::interrupt::Temporary;
+
+/// Where bytes go. A file is written under another name and renamed by [`commit`](Sink::commit); dropped without it, or interrupted, nothing
+/// is left.
 pub(crate) enum Sink {
     Stdout(BufWriter<StdoutLock<'static>>),
-    File { writer: BufWriter<File>, temporary: Option<PathBuf>, target: PathBuf },
+    File { writer: BufWriter<File>, temporary: Option<Temporary>, target: PathBuf },
 }
 
 impl Sink {
@@ -27,14 +30,13 @@ impl Sink {
                 let file = File::options().write(true).open(target).map_err(cannot)?;
                 Ok(Self::File { writer: BufWriter::new(file), temporary: None, target: target.to_owned() })
             }
-            found => {
-                // Of a symbolic link the file behind it is replaced, not the link.
-                let target = if found.is_ok() { fs::canonicalize(target).map_err(cannot)? } else { target.to_owned() };
+            _ => {
+                let target = behind_links(target).map_err(cannot)?;
                 let mut name = std::ffi::OsString::from(".");
                 name.push(target.file_name().with_context(|| format!("{}: expected the name of a file", target.display()))?);
                 name.push(format!(".{}.tmp", std::process::id()));
-                let temporary = target.with_file_name(name);
-                let file = File::create_new(&temporary).map_err(cannot)?;
+                let temporary = Temporary::new(target.with_file_name(name));
+                let file = File::create_new(temporary.path()).map_err(cannot)?;
                 Ok(Self::File { writer: BufWriter::new(file), temporary: Some(temporary), target })
             }
         }
@@ -44,10 +46,10 @@ impl Sink {
     pub(crate) fn commit(mut self) -> Result<()> {
         self.flush()?;
         if let Self::File { writer, temporary, target } = &mut self
-            && let Some(written) = temporary
+            && let Some(written) = &*temporary
         {
             writer.get_ref().sync_all().with_context(|| format!("{}: cannot write it", target.display()))?;
-            fs::rename(written, &*target).with_context(|| format!("{}: cannot put it in place", target.display()))?;
+            written.rename(target).with_context(|| format!("{}: cannot put it in place", target.display()))?;
             *temporary = None;
         }
         Ok(())
@@ -61,6 +63,22 @@ impl Sink {
         };
         io::Error::new(error.kind(), format!("{name}: cannot write it: {error}"))
     }
+}
+
+/// The file that a symbolic link leads to, whether it is there or not; any other path as it is. What is written to a link goes behind it,
+/// as everywhere; renaming would replace the link.
+pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    // As many as Linux follows.
+    const LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            // No link, or nothing.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
 }
 
 impl Write for Sink {
@@ -84,7 +102,7 @@ impl Write for Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         if let Self::File { temporary: Some(temporary), .. } = self {
-            let _ = fs::remove_file(temporary);
+            let _ = fs::remove_file(temporary.path());
         }
     }
 }
@@ -110,6 +128,26 @@ mod tests {
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "no temporary file is left");
         let error = Sink::open(Some(&root.path().join("no/out.json"))).err().unwrap();
         assert!(error.to_string().contains("is there such a folder?"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_written_through() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir(path("there")).unwrap();
+        std::os::unix::fs::symlink("there/out", path("near")).unwrap();
+        std::os::unix::fs::symlink(path("near"), path("far")).unwrap();
+        // The first time the links lead nowhere yet.
+        for text in ["first", "second"] {
+            let mut sink = Sink::open(Some(&path("far"))).unwrap();
+            sink.write_all(text.as_bytes()).unwrap();
+            sink.commit().unwrap();
+            assert_eq!(fs::read_to_string(path("there/out")).unwrap(), text);
+            assert!(path("far").is_symlink() && path("near").is_symlink());
+        }
+        std::os::unix::fs::symlink("circle", path("circle")).unwrap();
+        assert!(Sink::open(Some(&path("circle"))).is_err());
     }
 
     #[cfg(unix)]
