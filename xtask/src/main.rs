@@ -16,7 +16,7 @@ cargo xtask <task> [arguments]
   convert              build the program, convert the demo checkpoint, check it, and show it on a picture
   convert FOLDER ...   the same as `edgeclip convert FOLDER ...`, built first (--help: its options)
   test [arguments]     the whole test suite; arguments go to `cargo test`
-  ci                   what has to pass before a change lands: format, lints, tests, the demo, with the time of each";
+  ci                   what has to pass before a change lands: format, lints, docs, tests, the demo, with the time of each";
 
 /// Why a task failed. What the started program had to say, it has said.
 #[derive(Debug)]
@@ -170,9 +170,10 @@ fn test(arguments: &[OsString]) -> Result<(), Error> {
 
 fn ci() -> Result<(), Error> {
     // The last two are the commands of the README, as they stand there.
-    let parts: [(&str, &[&str]); 4] = [
+    let parts: [(&str, &[&str]); 5] = [
         ("format", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
+        ("docs", &["doc", "--workspace", "--no-deps", "--quiet"]),
         ("tests", &["xtask", "test"]),
         ("demo", &["xtask", "convert"]),
     ];
@@ -182,7 +183,11 @@ fn ci() -> Result<(), Error> {
     for (part, arguments) in parts {
         println!("\n=== {part}: cargo {}", arguments.join(" "));
         let start = Instant::now();
-        result = run(cargo().args(arguments).current_dir(root()));
+        let mut cargo = cargo();
+        if part == "docs" {
+            cargo.env("RUSTDOCFLAGS", "--deny warnings");
+        }
+        result = run(cargo.args(arguments).current_dir(root()));
         times.push((part, start.elapsed()));
         if result.is_err() {
             break;
