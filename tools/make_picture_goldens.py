@@ -81,10 +81,9 @@ def case(name, size=16, exif=False, resize="shortest", filter="bicubic", crop="r
     """Runs the reference on a picture and appends a case."""
     image = Image.open(PICTURES / name)
     image.load()
-    mode, sides = image.mode.replace("I;16B", "I;16"), image.size  # byte order is no business of the picture's
     if exif:
         image = ImageOps.exif_transpose(image)
-        sides = image.size
+    mode, sides = image.mode.replace("I;16B", "I;16"), image.size  # byte order is no business of the picture's
     openai = _transform(size)
     if (resize, filter, crop) == ("shortest", "bicubic", "round"):
         out = image
@@ -205,6 +204,9 @@ def png_sizes():
     for name, kind, depth, channels in [("l", 0, 8, 1), ("la", 4, 8, 2), ("rgba", 6, 8, 4), ("i16", 0, 16, 1)]:
         pixels = noise(f"tall-{name}", 120, 40, channels, 256).astype(int)
         case(put(f"tall-{name}.png", png(pixels if depth == 8 else pixels * 2, depth, kind)))
+    # White and black of 16 bits beside each other: the filter overshoots both ends, between the passes too.
+    extremes = np.where(noise("extremes", 12, 14, 1) % 2, 65535 - noise("white", 12, 14, 1).astype(int), noise("black", 12, 14, 1))
+    case(put("grey16-overshoot.png", png(extremes, 16, 0)), size=38)
     for width, height in [(30, 60), (30, 61), (14, 62), (100, 62)]:  # one side enlarged
         name = put(f"tall-mixed-{width}x{height}.png", png(noise(f"mixed{width}x{height}", height, width), 8, 2))
         case(name, size=40, resize="squash")
@@ -325,9 +327,24 @@ def gifs():
     put("offset.gif", opaque)
     struct.pack_into("<HH", opaque, 6, 10, 12)  # a frame that leaves the screen
     put("overflow.gif", opaque)
+    plain = (PICTURES / "p.gif").read_bytes()
+    frame = 13 + (6 << (plain[10] & 7))
+    assert plain[10] & 0x80 and plain[frame : frame + 1] == b"\x2c" and plain[frame + 9] & 0x80 == 0
+    put("no-palette.gif", plain[:10] + bytes([plain[10] & 0x7F]) + plain[11:13] + plain[frame:])
+    ramp = bytes(i for i in range(32) for _ in range(3))
+    put("ramp-over-palette.gif", plain[: frame + 9] + bytes([plain[frame + 9] | 0x84]) + ramp + plain[frame + 10 :])
+    put("ramp-under-palette.gif", plain[:13] + ramp + plain[frame : frame + 9] + bytes([plain[frame + 9] | 0x84]) + plain[13:frame] + plain[frame + 10 :])
+    # One colour, interlaced, in as few codes as there can be: 1 to 26 pixels each, 357 in all.
+    codes = [4, 0, *range(6, 31), 10, 5]
+    widths = [3] * 4 + [4] * 8 + [5] * 16 + [6]
+    bits = sum(code << sum(widths[:i]) for i, code in enumerate(codes))
+    data = bits.to_bytes(-(-sum(widths) // 8), "little")
+    one = b"GIF87a" + struct.pack("<HHBBB", 21, 17, 0x80, 0, 0) + bytes([100, 136, 21, 0, 0, 0])
+    put("one-colour.gif", one + b"\x2c" + struct.pack("<HHHHB", 0, 0, 21, 17, 0x40) + bytes([2, len(data)]) + data + b"\0;")
     names = ["p", "p-straight", "p-transparent", "grey", "animated", "offset-transparent", "offset", "overflow"]
-    for name in names:
+    for name in [*names, "no-palette", "ramp-under-palette", "one-colour"]:
         case(f"{name}.gif")
+    case("ramp-over-palette.gif", exif=True)  # without exif_transpose the reference fails
 
 
 def bmp(rows, width, height, bits, compression=0, palette=b"", masks=(), core=False, colours=0, header=40):
@@ -482,7 +499,22 @@ def webps():
     saved(rgba, "lossy-alpha.webp", quality=80)
     smooth = Image.fromarray(rgb).resize((301, 203), Image.Resampling.BICUBIC)
     saved(smooth, "lossy-301x203.webp", quality=90)
-    for name in ["lossless", "lossless-alpha", "animated-alpha", "exif-6"]:
+
+    def chunk(kind, data):
+        return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+    def three(number):
+        return struct.pack("<I", number)[:3]
+
+    # A first frame that covers a part of the canvas and asks to be blended with it.
+    still = io.BytesIO()
+    rgba.save(still, "webp", lossless=True, exact=True)
+    bits = still.getvalue()
+    assert bits[12:16] == b"VP8L"
+    frame = three(8 // 2) + three(4 // 2) + three(w - 1) + three(h - 1) + three(40) + b"\0" + bits[12:]
+    body = chunk(b"VP8X", b"\x12\0\0\0" + three(w + 20 - 1) + three(h + 9 - 1)) + chunk(b"ANIM", bytes(6)) + chunk(b"ANMF", frame) * 2
+    put("blended-part.webp", chunk(b"RIFF", b"WEBP" + body))
+    for name in ["lossless", "lossless-alpha", "animated-alpha", "blended-part", "exif-6"]:
         case(f"{name}.webp")
     case("exif-6.webp", exif=True)
     for name in ["lossy", "lossy-alpha"]:
@@ -538,6 +570,14 @@ def jpegs():
     data = plain.getvalue()
     put("xmp-3.jpg", data[:2] + b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp + data[2:])
     case("xmp-3.jpg", size=32, exif=True)
+    late = b"Exif\0\0" + exif_block(6)
+    data = plain.getvalue()
+    put("exif-late.jpg", data[:-2] + b"\xff\xe1" + struct.pack(">H", len(late) + 2) + late + data[-2:])
+    case("exif-late.jpg", size=32, exif=True)
+    # Declared different: the last scan, which gives the luma its last bits, is left out; the reference smooths blocks then.
+    data = (PICTURES / "progressive.jpg").read_bytes()
+    put("progressive-unfinished.jpg", data[: data.rindex(b"\xff\xc4")] + b"\xff\xd9")
+    case("progressive-unfinished.jpg", size=64, declared=True)
 
 
 def main():

@@ -33,10 +33,10 @@ pub(crate) fn from_exif(block: &[u8]) -> Option<u8> {
         if u16_at(entry)? != ORIENTATION {
             continue;
         }
-        let value = match u16_at(entry + 2)? {
-            1 => u32::from(*tiff.get(entry + 8)?),
-            3 => u32::from(u16_at(entry + 8)?),
-            4 => u32_at(entry + 8)?,
+        // SHORT and LONG, with a sign or without. A BYTE is no number to Pillow, and a count of 0 no value.
+        let value = match (u16_at(entry + 2)?, u32_at(entry + 4)?) {
+            (3 | 8, 1..) => u32::from(u16_at(entry + 8)?),
+            (4 | 9, 1..) => u32_at(entry + 8)?,
             _ => return None,
         };
         return u8::try_from(value).ok().or(Some(1));
@@ -79,6 +79,8 @@ mod tests {
         assert_eq!(from_exif(&block(&[(0x0100, 3, [9, 0, 0, 0]), (ORIENTATION, 3, [6, 0, 0, 0])])), Some(6));
         assert_eq!(from_exif(&block(&[(ORIENTATION, 4, [8, 0, 0, 0])])), Some(8));
         assert_eq!(from_exif(&block(&[(ORIENTATION, 4, [8, 1, 0, 0])])), Some(1), "264 is no orientation");
+        assert_eq!(from_exif(&block(&[(ORIENTATION, 8, [6, 0, 0, 0])])), Some(6));
+        assert_eq!(from_exif(&block(&[(ORIENTATION, 1, [6, 0, 0, 0])])), None, "Pillow has bytes for a BYTE");
         assert_eq!(from_exif(&block(&[(0x0100, 3, [9, 0, 0, 0])])), None);
         assert_eq!(from_exif(b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0"), Some(3));
     }

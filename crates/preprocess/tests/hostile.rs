@@ -211,5 +211,12 @@ fn what_is_not_read_is_named() {
     };
     assert_eq!(unsupported(&picture("planes.tif"), Format::Tiff), "a plane for each channel");
     assert!(unsupported(&tiff(259, 7), Format::Tiff).contains("JPEG"));
+    // Group 3 fax; the field "fill order" in the place of one that says nothing here.
+    assert!(unsupported(&tiff(259, 3), Format::Tiff).contains("Fax3"));
+    let mut reversed = tiff(284, 2);
+    let planar = reversed.windows(4).position(|w| w == [28, 1, 3, 0]).expect("the planar configuration");
+    reversed[planar..planar + 2].copy_from_slice(&266u16.to_le_bytes());
+    assert_eq!(unsupported(&reversed, Format::Tiff), "bits from the low end of each byte");
+    assert!(matches!(error(b"II+\0\x08\0\0\0"), Error::UnknownFormat { .. }), "BigTIFF");
     assert!(unsupported(&tiff(262, 6), Format::Tiff).contains("photometric interpretation 6"));
 }

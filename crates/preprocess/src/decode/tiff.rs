@@ -36,6 +36,7 @@ pub(super) fn decode(bytes: &[u8], options: &Options) -> Result<Decoded, Error> 
     let samples_per_pixel = number(Tag::SamplesPerPixel)?.unwrap_or(1) as usize;
     let planar = number(Tag::PlanarConfiguration)?.unwrap_or(1);
     let turned = number(Tag::Orientation)?;
+    let fill_order = number(Tag::FillOrder)?.unwrap_or(1);
     let mut numbers = |tag| decoder.find_tag_unsigned_vec::<u32>(tag).map_err(wrong);
     let bits = numbers(Tag::BitsPerSample)?.unwrap_or_else(|| vec![1]);
     let formats = numbers(Tag::SampleFormat)?.unwrap_or_else(|| vec![1]);
@@ -52,6 +53,9 @@ pub(super) fn decode(bytes: &[u8], options: &Options) -> Result<Decoded, Error> 
     }
     if planar != 1 && samples_per_pixel > 1 {
         return Err(unsupported(Format::Tiff, "a plane for each channel"));
+    }
+    if fill_order != 1 {
+        return Err(unsupported(Format::Tiff, "bits from the low end of each byte"));
     }
     let limit = width.saturating_mul(height).saturating_mul(samples_per_pixel.min(8)).saturating_mul(2).saturating_add(1 << 20);
     let mut limits = Limits::default();

@@ -99,7 +99,8 @@ pub(super) fn decode(bytes: &[u8], options: &Options) -> Result<Decoded, Error> 
                 }
                 at += scan::decode(segment, &bytes[at..], frame, &tables)?;
             }
-            0xe0..=0xef => application(marker, segment, &mut metadata),
+            // What follows a scan is too late for the reference.
+            0xe0..=0xef if scans == 0 => application(marker, segment, &mut metadata),
             _ => {}
         }
     }
