@@ -220,3 +220,15 @@ fn what_is_not_read_is_named() {
     assert!(matches!(error(b"II+\0\x08\0\0\0"), Error::UnknownFormat { .. }), "BigTIFF");
     assert!(unsupported(&tiff(262, 6), Format::Tiff).contains("photometric interpretation 6"));
 }
+
+/// A chunk of metadata that claims 4 GiB: nothing of that size is allocated, and the picture is whole all the same.
+#[test]
+fn metadata_longer_than_the_file_are_none() {
+    let file = picture("exif-6.webp");
+    let chunk = file.windows(4).position(|w| w == b"EXIF").expect("a chunk of metadata");
+    let mut longer = file.clone();
+    longer[chunk + 4..chunk + 8].copy_from_slice(&0xeb00_001au32.to_le_bytes());
+    let as_stored = Options { exif: false, ..Options::default() };
+    assert_ne!(decode(&file, &Options::default()), decode(&file, &as_stored));
+    assert_eq!(decode(&longer, &Options::default()), decode(&file, &as_stored));
+}

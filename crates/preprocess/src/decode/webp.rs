@@ -15,6 +15,8 @@ pub(super) fn decode(bytes: &[u8], options: &Options) -> Result<Decoded, Error> 
     let wrong = |e: image_webp::DecodingError| damaged(Format::WebP, e);
     let bytes = unblended(bytes);
     let mut decoder = WebPDecoder::new(Cursor::new(bytes.as_ref())).map_err(wrong)?;
+    // Metadata that claim to be longer than the file would be allocated first and missed afterwards.
+    decoder.set_memory_limit(bytes.len());
     let (width, height) = decoder.dimensions();
     let (width, height) = check_size(width.into(), height.into(), options)?;
     let alpha = decoder.has_alpha();
