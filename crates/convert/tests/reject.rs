@@ -379,3 +379,17 @@ fn a_source_that_overflows() {
          \"bicycle.png\"; get another checkpoint"
     );
 }
+
+/// Nobody ever writes into these pipes.
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_is_not_waited_for() {
+    for name in ["config.json", "vocab.json", "preprocessor_config.json", "model.safetensors"] {
+        let copy = Copy::of("odd-ids").remove(name);
+        let made = std::process::Command::new("mkfifo").arg(copy.file(name)).status().unwrap();
+        assert!(made.success());
+        let message = copy.refusal();
+        assert!(message.starts_with(&format!("{{}}/{name}: cannot ")), "{message}");
+        assert!(message.ends_with("it is not a regular file"), "{message}");
+    }
+}

@@ -1,6 +1,10 @@
 //! JSON objects out of untrusted files, with errors that name file and key.
 
-use std::{fs, io::Read, path::Path};
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
 
 use serde_json::{Map, Value};
 
@@ -12,6 +16,10 @@ use crate::{Error, error::shown};
 /// [`Error::Io`], [`Error::TooLarge`] for more than `limit` bytes.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let cannot = |source| Error::io(path, "read it", source);
+    // Asked of the path first: opening a named pipe would wait for a writer.
+    if !fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(cannot(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
+    }
     let file = fs::File::open(path).map_err(cannot)?;
     let found = file.metadata().map_err(cannot)?.len();
     let mut bytes = Vec::new();
