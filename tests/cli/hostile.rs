@@ -287,3 +287,24 @@ fn configurations_that_are_no_json() {
     let message = convert_refused("deep_json", "config.json", |_| "[".repeat(100_000).into_bytes());
     assert!(message.contains("config.json"), "{message}");
 }
+
+/// Nobody ever writes into the pipe.
+#[cfg(unix)]
+#[test]
+fn pipes_in_folders_are_left_out() {
+    let folder = scratch("pipes-in-folders");
+    fs::copy(root().join("models/demo/pictures/cat.png"), folder.join("cat.png")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(folder.join("dog.png")).status().unwrap().success());
+    let folder = folder.display().to_string();
+    let records = json_lines(&edgeclip(&["encode", "image", &folder, "--model", small()]).ok());
+    assert_eq!(records.len(), 1);
+}
+
+#[test]
+fn absurd_numbers_of_threads_are_refused() {
+    for threads in ["100000", "18446744073709551615"] {
+        let done = edgeclip(&["tokenize", "a", "--model", small(), "--threads", threads]).run();
+        assert_eq!(done.code, Some(2));
+        assert!(done.stderr.contains("--threads"), "{}", done.stderr);
+    }
+}

@@ -115,10 +115,15 @@ fn walk(path: &Path, found: &mut Vec<Result<Input, Missing>>) {
             if !entry.is_symlink() {
                 walk(&entry, found);
             }
-        } else if is_picture(&entry) {
+        } else if is_picture(&entry) && !is_special(&entry) {
             found.push(Ok(Input::file(entry.to_string_lossy(), &entry)));
         }
     }
+}
+
+/// A pipe, socket or device, which may have nothing to read for ever. A broken link is none: it is reported when it is read.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file())
 }
 
 fn is_picture(path: &Path) -> bool {

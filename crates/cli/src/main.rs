@@ -11,7 +11,7 @@ mod output;
 mod pictures;
 mod texts;
 
-use std::{io, num::NonZeroUsize, process::ExitCode};
+use std::{io, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -42,11 +42,14 @@ Exit codes:
   2    wrong usage, or an error that stopped everything
   130  interrupted (Ctrl-C)";
 
+/// More than any machine has cores; a slip of the finger must not take minutes to start 100,000 threads.
+const MAX_THREADS: i64 = 1024;
+
 #[derive(Debug, Args)]
 struct General {
     /// Threads to compute with [default: one a core]
-    #[arg(long, global = true, value_name = "N", help_heading = "General")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS), help_heading = "General")]
+    threads: Option<u16>,
     /// Say nothing but errors: no progress, no notes, no tables of the converter
     #[arg(long, short, global = true, help_heading = "General")]
     quiet: bool,
@@ -90,7 +93,7 @@ fn run(cli: Cli, console: &Console) -> anyhow::Result<()> {
     let Some(threads) = cli.general.threads else {
         return dispatch(cli.command, console);
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build();
     pool.with_context(|| format!("--threads {threads}: cannot start the threads; ask for fewer"))?
         .install(|| dispatch(cli.command, console))
 }
