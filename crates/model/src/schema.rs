@@ -267,13 +267,16 @@ pub fn from_file(file: &File) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// Far above any model there is, and low enough that no product of two of them overflows or exhausts memory by itself.
+/// Far above any model there is, and low enough that no product of two of them overflows. Those whose product sizes memory that no
+/// tensor of the file backs have a limit together.
 mod limits {
     pub(super) const WIDTH: usize = 1 << 14;
     pub(super) const MLP: usize = 1 << 17;
     pub(super) const LAYERS: usize = 1 << 10;
     pub(super) const CONTEXT: usize = 1 << 14;
     pub(super) const IMAGE: usize = 1 << 12;
+    /// Tokens times the width of the MLP between its linears: 512 MiB as f32.
+    pub(super) const HIDDEN: usize = 1 << 27;
 }
 
 /// A value of a configuration that makes no sense.
@@ -338,7 +341,9 @@ fn validate_tower(which: Tower, config: &TowerConfig, projection_dim: usize) -> 
 
 fn validate_text(config: &TextConfig, projection_dim: usize) -> Result<(), Invalid> {
     validate_tower(Tower::Text, &config.tower, projection_dim)?;
-    Invalid::unless_within(keys::CONTEXT_LENGTH, config.vocabulary.context_length, limits::CONTEXT)
+    let tokens = config.vocabulary.context_length;
+    Invalid::unless_within(keys::CONTEXT_LENGTH, tokens, limits::CONTEXT)?;
+    Invalid::unless_within(tower_keys(Tower::Text).mlp, config.tower.mlp, limits::HIDDEN / tokens)
 }
 
 fn validate_image(config: &ImageConfig, projection_dim: usize) -> Result<(), Invalid> {
@@ -349,6 +354,7 @@ fn validate_image(config: &ImageConfig, projection_dim: usize) -> Result<(), Inv
     if config.tokens() > limits::CONTEXT {
         return Err(Invalid::new(keys::PATCH_SIZE, format!("a patch for at most {} tokens", limits::CONTEXT), config.patch));
     }
+    Invalid::unless_within(tower_keys(Tower::Image).mlp, config.tower.mlp, limits::HIDDEN / config.tokens())?;
     // What is left to be wrong there is mean or deviation.
     config.preprocessing.validate().map_err(|error| Invalid::new(keys::IMAGE_STD, "usable preprocessing", error))
 }

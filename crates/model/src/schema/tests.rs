@@ -145,6 +145,20 @@ fn senseless_values_are_refused_by_their_key() {
         assert!(error.contains(&format!("key {key}: {expected}")), "{key} = {value}: {error}");
         assert!(error.contains("model.gguf"), "{error}");
     }
+    // Each is within its own limit, but a small file would ask for 8 GiB of hidden values.
+    let mut wide = to_metadata(&config());
+    wide.insert("clip.text.context_length", 16384u32);
+    wide.insert("clip.text.feed_forward_length", 8192u32);
+    assert!(read(&wide).is_ok());
+    wide.insert("clip.text.feed_forward_length", 131_072u32);
+    let error = read(&wide).unwrap_err().to_string();
+    assert!(error.contains("key clip.text.feed_forward_length: expected 1 to 8192, found 131072"), "{error}");
+    let mut wide = to_metadata(&config());
+    wide.insert("clip.vision.image_size", 4000u32);
+    wide.insert("clip.vision.patch_size", 40u32);
+    wide.insert("clip.vision.feed_forward_length", 131_072u32);
+    let error = read(&wide).unwrap_err().to_string();
+    assert!(error.contains("key clip.vision.feed_forward_length: expected 1 to 13420, found 131072"), "{error}");
     for key in ["clip.has_text_encoder", "clip.vision.image_size", "clip.vision.image_mean", "tokenizer.ggml.tokens"] {
         let mut metadata = Metadata::new();
         to_metadata(&config()).iter().filter(|(other, _)| *other != key).for_each(|(key, value)| {
