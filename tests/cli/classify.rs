@@ -191,6 +191,17 @@ fn similarity_is_a_table_of_cosines() {
 }
 
 #[test]
+fn nothing_to_compare_prints_nothing() {
+    let arguments = ["similarity", "--image", "none.png", "--text", "a cat", "--model", demo_q8_0()];
+    let done = edgeclip(&arguments).run();
+    assert_eq!((done.code, done.text()), (Some(1), String::new()));
+    assert!(done.stderr.starts_with("error: none.png: no such file"), "{}", done.stderr);
+    let done = edgeclip(&[&arguments[..], &["--format", "json"]].concat()).run();
+    let matrix: Value = serde_json::from_str(&done.text()).unwrap();
+    assert_eq!((&matrix["rows"], &matrix["cosines"]), (&serde_json::json!([]), &serde_json::json!([])));
+}
+
+#[test]
 fn one_kind_is_compared_with_itself() {
     let arguments = ["similarity", "--text", "a cat", "a dog", "--format", "json", "--model", demo_q8_0()];
     let matrix: Value = serde_json::from_str(&edgeclip(&arguments).ok()).unwrap();

@@ -182,6 +182,34 @@ fn long_texts_are_an_error_unless_truncated() {
     assert_eq!(cut[0]["embedding"], short[0]["embedding"]);
 }
 
+/// While it waits for input, an interrupt ends the program at once.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_waiting() {
+    use std::process::Command;
+
+    for (what, argument, name) in
+        [("text", "-", "INT"), ("text", "-", "TERM"), ("image", "-", "INT"), ("image", "pipe.png", "INT")]
+    {
+        let folder = scratch("waiting");
+        assert!(Command::new("mkfifo").arg(folder.join("pipe.png")).status().unwrap().success());
+        let arguments = ["encode", what, argument, "--model", demo_q8_0(), "--output", "out.npy"];
+        let mut program = edgeclip(&arguments).folder(&folder).command;
+        let mut child = program.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let open = child.stdin.take();
+        while files(&folder).len() < 2 && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        // Whether it waits already or not yet.
+        signal(child.id(), &[name]);
+        let done = child.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(130), "{what} {argument} {name}");
+        assert_eq!(String::from_utf8(done.stderr).unwrap(), "error: interrupted; no file was written\n");
+        assert_eq!(files(&folder), ["pipe.png"]);
+        drop(open);
+    }
+}
+
 /// `edgeclip ... | head -1`: no error, no message.
 #[test]
 fn a_closed_pipe_is_quiet() {

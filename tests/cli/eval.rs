@@ -84,6 +84,15 @@ fn a_picture_that_cannot_be_read_is_left_out() {
 }
 
 #[test]
+fn captions_take_no_templates() {
+    let (_, file) = csv("eval_templates", "path,caption", |path, _, caption| format!("{path},{caption}"));
+    for option in [["--template", "a photo of {}"], ["--templates", "simple"]] {
+        let message = edgeclip(&[&["eval", &file, "--model", demo_q8_0()][..], &option].concat()).refused(2);
+        assert!(message.contains("--template and --templates are for labels"), "{message}");
+    }
+}
+
+#[test]
 fn what_is_no_set_is_named() {
     let file = scratch("eval_none").join("set.csv").display().to_string();
     let refused = |text: &str| {

@@ -145,6 +145,62 @@ fn a_model_with_nan_gives_no_vector() {
     }
 }
 
+/// A token whose row of the table overflows: texts with it are named, the others encoded.
+#[test]
+fn a_text_without_a_finite_vector_is_only_itself_an_error() {
+    let folder = scratch("nan_text");
+    let ids = json_lines(&edgeclip(&["tokenize", "dog", "--format", "jsonl", "--model", demo_f32()]).ok());
+    let dog = ids[0]["ids"][1].as_u64().unwrap() as usize;
+    let width = File::open(demo_f32()).unwrap().tensor("t.token_embd.weight").unwrap().dims[0] as usize;
+    let path = with_values(demo_f32(), "t.token_embd.weight", &[(dog * width, f32::NAN)], &folder.join("nan.gguf"));
+    let texts = ["a cat", "a dog", "a house", "my dog"];
+    let arguments = [&["encode", "text"], &texts[..], &["--model", &path]].concat();
+    for batch in ["1", "3", "32"] {
+        let done = edgeclip(&[&arguments[..], &["--batch", batch]].concat()).run();
+        let inputs: Vec<_> = json_lines(&done.text()).iter().map(|record| record["input"].clone()).collect();
+        assert_eq!((done.code, inputs), (Some(1), vec!["a cat".into(), "a house".into()]), "{}", done.stderr);
+        let lines: Vec<&str> = done.stderr.lines().collect();
+        assert_eq!(lines.len(), 3, "{}", done.stderr);
+        for (line, text) in lines.iter().zip(["a dog", "my dog"]) {
+            assert!(line.starts_with(&format!("error: text \"{text}\": its vector is not finite: ")), "{line}");
+        }
+    }
+    let message = edgeclip(&[&arguments[..], &["--strict", "--batch", "1"]].concat()).run();
+    assert_eq!((message.code, message.stderr.lines().count()), (Some(1), 1));
+    // All labels are needed for a probability, so this is an error of the whole, but with a name.
+    let labels = ["classify", &picture("cat"), "--labels", "cat", "dog", "--template", "a {}", "--model", &path];
+    assert!(edgeclip(&labels).refused(2).starts_with("label \"dog\": its vector is not finite: "));
+    // And where everything is broken, that is said of the model, once.
+    let start = json_lines(&edgeclip(&["tokenize", "", "--format", "jsonl", "--model", demo_f32()]).ok());
+    let start = start[0]["ids"][0].as_u64().unwrap() as usize;
+    let path = with_values(demo_f32(), "t.token_embd.weight", &[(start * width, f32::NAN)], &folder.join("broken.gguf"));
+    for arguments in [&["encode", "text", "a", "b"][..], &["classify", &picture("cat"), "--labels", "a", "b"]] {
+        let message = edgeclip(&[arguments, &["--model", &path]].concat()).refused(2);
+        assert!(message.starts_with(&path), "{message}");
+    }
+}
+
+/// A weight of the patch kernel so large that bright pixels overflow.
+#[test]
+fn a_picture_without_a_finite_vector_is_only_itself_an_error() {
+    let folder = scratch("nan_picture");
+    let path = with_values(demo_f32(), "v.patch_embd.weight", &[(0, 2.9e38)], &folder.join("overflow.gguf"));
+    let grey = |name: &str, value: u8| {
+        let mut encoder = png::Encoder::new(fs::File::create(folder.join(name)).unwrap(), 112, 112);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.write_header().unwrap().write_image_data(&[value; 112 * 112]).unwrap();
+    };
+    for (name, value) in [("dark.png", 120), ("white.png", 255), ("middle.png", 125)] {
+        grey(name, value);
+    }
+    let arguments = ["encode", "image", "dark.png", "white.png", "middle.png", "--model", &path];
+    let done = edgeclip(&arguments).folder(&folder).run();
+    let inputs: Vec<_> = json_lines(&done.text()).iter().map(|record| record["input"].clone()).collect();
+    assert_eq!((done.code, inputs), (Some(1), vec!["dark.png".into(), "middle.png".into()]), "{}", done.stderr);
+    assert!(done.stderr.starts_with("error: white.png: its vector is not finite: "), "{}", done.stderr);
+    assert_eq!(done.stderr.lines().count(), 2, "{}", done.stderr);
+}
+
 #[test]
 fn pictures_that_are_none() {
     let folder = scratch("no_pictures");

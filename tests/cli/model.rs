@@ -36,6 +36,33 @@ fn what_is_no_model_is_named() {
     assert!(message.starts_with(&format!("{other}: key ")), "{message}");
 }
 
+/// Once and at the start, not for each input.
+#[test]
+fn a_model_without_the_encoder_is_named_before_any_input() {
+    let folder = scratch("one_encoder");
+    let [no_image, no_text] = ["image", "text"].map(|tower| without(tower, small(), &folder.join(format!("no-{tower}.gguf"))));
+    fs::write(folder.join("set.csv"), "path,label\nnone.png,a\n").unwrap();
+    for (model, tower, arguments) in [
+        (&no_image, "image", &["encode", "image", "none.png", "none2.png"][..]),
+        (&no_image, "image", &["encode", "image", "-", "--output", "out.npy"]),
+        (&no_image, "image", &["preprocess", "none.png", "--output", "out.png"]),
+        (&no_image, "image", &["classify", "none.png", "--labels", "a", "b"]),
+        (&no_image, "image", &["similarity", "--image", "none.png"]),
+        (&no_image, "image", &["eval", "set.csv"]),
+        (&no_text, "text", &["encode", "text", "-"]),
+        (&no_text, "text", &["classify", "none.png", "--labels", "a", "b"]),
+        (&no_text, "text", &["similarity", "--image", "none.png", "--text", "a"]),
+        (&no_text, "text", &["eval", "set.csv"]),
+        (&no_text, "text", &["tokenize", "a"]),
+    ] {
+        let message = edgeclip(&[arguments, &["--model", model]].concat()).folder(&folder).refused(2);
+        assert_eq!(message, format!("{model}: this file has no {tower} encoder; take one that has"), "{arguments:?}");
+    }
+    edgeclip(&["encode", "text", "a", "--model", &no_image]).ok();
+    edgeclip(&["encode", "image", &picture("cat"), "--model", &no_text]).ok();
+    assert_eq!(files(&folder), ["no-image.gguf", "no-text.gguf", "set.csv"]);
+}
+
 #[test]
 fn wrong_usage_exits_with_2() {
     for arguments in

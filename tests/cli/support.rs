@@ -9,6 +9,8 @@ use std::{
     sync::OnceLock,
 };
 
+use edgeclip_gguf::{File, TensorInfo, TensorSpec, TensorType, Writer};
+use edgeclip_model::schema::keys;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -62,6 +64,46 @@ pub(crate) fn demo_q8_0() -> &'static str {
 pub(crate) fn small() -> &'static str {
     static FILE: OnceLock<String> = OnceLock::new();
     converted(&FILE, "tests/data/odd-wide", "q8_0")
+}
+
+/// A copy of a model with the bytes of some values of an f32 tensor, by their places, replaced.
+pub(crate) fn with_values(model: &str, tensor: &str, values: &[(usize, f32)], copy: &Path) -> String {
+    let file = File::open(model).unwrap();
+    let info = file.tensor(tensor).unwrap();
+    assert_eq!(info.ty, TensorType::F32);
+    let mut bytes = fs::read(model).unwrap();
+    for (index, value) in values {
+        let at = (file.data_start() + info.offset) as usize + 4 * index;
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    fs::write(copy, bytes).unwrap();
+    copy.display().to_string()
+}
+
+/// A copy of a model without its image or text encoder.
+pub(crate) fn without(tower: &str, model: &str, copy: &Path) -> String {
+    let (key, prefix, projection) = match tower {
+        "image" => (keys::HAS_IMAGE, "v.", "visual_projection."),
+        "text" => (keys::HAS_TEXT, "t.", "text_projection."),
+        other => panic!("{other}"),
+    };
+    let file = File::open(model).unwrap();
+    let mut metadata = file.metadata().clone();
+    metadata.insert(key, false);
+    let is_kept = |info: &&TensorInfo| !info.name.starts_with(prefix) && !info.name.starts_with(projection);
+    let kept: Vec<&TensorInfo> = file.tensors().iter().filter(is_kept).collect();
+    let specs: Vec<TensorSpec> = kept.iter().map(|info| TensorSpec::new(&*info.name, &*info.dims, info.ty)).collect();
+    let mut writer = Writer::create(copy, &metadata, &specs).unwrap();
+    kept.iter().for_each(|info| writer.write(&file.data(info).unwrap()).unwrap());
+    writer.finish().unwrap();
+    copy.display().to_string()
+}
+
+/// Sends signals to a running program.
+#[cfg(unix)]
+pub(crate) fn signal(process: u32, signals: &[&str]) {
+    let line: String = signals.iter().map(|signal| format!("kill -{signal} {process};")).collect();
+    assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success(), "the program ended too early");
 }
 
 /// The program with arguments, without what the caller's environment has.
