@@ -43,9 +43,9 @@ impl Columns {
 /// `out[.., column..column + n] = x[m, k] w[n, k]^T`, where `out` is `[m, stride]`.
 ///
 /// # Panics
-/// If a buffer does not have its shape.
+/// If a buffer does not have its shape, or there are no rows.
 pub(crate) fn matmul(k: usize, x: &[f32], w: &[f32], stride: usize, column: usize, out: &mut [f32]) {
-    assert!(k > 0 && x.len().is_multiple_of(k) && w.len().is_multiple_of(k), "rows of {k}");
+    assert!(k > 0 && !x.is_empty() && x.len().is_multiple_of(k) && w.len().is_multiple_of(k), "rows of {k}");
     let (m, n) = (x.len() / k, w.len() / k);
     assert_eq!(out.len(), m * stride, "output of {m} rows of {stride}");
     assert!(column <= stride && n <= stride - column, "columns {column}..{} of {stride}", column + n);

@@ -167,6 +167,9 @@ impl Linear {
     pub fn forward(&self, x: &Activations, epilogue: Epilogue, out: &mut [f32]) {
         assert_eq!((x.k(), x.precision()), (self.k, self.precision()), "input of a linear");
         assert_eq!(out.len(), x.m() * self.n, "output of {} rows of {}", x.m(), self.n);
+        if out.is_empty() {
+            return;
+        }
         if let Weights::Gemm(parts) = &self.weights {
             let x = x.as_f32().unwrap_or_default();
             let mut product = vec![0f32; out.len()];
@@ -330,6 +333,16 @@ mod tests {
             let mut activated = expected.clone();
             (kernels.activate)(Activation::QuickGelu, &mut activated);
             assert_eq!(run(&linear, &x, Epilogue::Activate(Activation::QuickGelu), f32::NAN), activated, "{formats:?}");
+        }
+    }
+
+    #[test]
+    fn no_rows_in_are_no_rows_out() {
+        for format in Format::ALL {
+            for ordered in [false, true] {
+                let linear = Linear::new(Kernels::best(), &[rows(format, 200, 64, |_| 1.0)], None, ordered).unwrap();
+                assert!(run(&linear, &[], Epilogue::Store, 0.0).is_empty(), "{format}");
+            }
         }
     }
 
