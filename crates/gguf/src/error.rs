@@ -247,9 +247,11 @@ pub enum ErrorKind {
 /// What to do about a file that is not whole.
 const AGAIN: &str = "download or convert it again";
 
-/// Names come from the file: escaped, so that they cannot send control characters to a terminal.
+/// Names come from the file: escaped, so that they cannot send control characters to a terminal, and cut, since a key may have 64 KiB.
 fn shown(name: &str) -> impl fmt::Display + '_ {
-    name.escape_debug()
+    const SHOWN_CHARS: usize = 120;
+    let end = name.char_indices().nth(SHOWN_CHARS).map_or(name.len(), |(end, _)| end);
+    fmt::from_fn(move |f| write!(f, "{}{}", name[..end].escape_debug(), if end < name.len() { "..." } else { "" }))
 }
 
 /// What a file that is no GGUF may be instead.

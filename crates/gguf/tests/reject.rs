@@ -283,3 +283,11 @@ fn a_tensor_of_another_file_gives_no_bytes_beyond_this_one() {
     let small = Raw::new().tensor(tensor("w", &[4], F32, 0)).data(32).read().unwrap();
     assert_eq!(small.data(&large.tensors()[0]), None);
 }
+
+/// A key may have 64 KiB; the message about it stays a line that people can read.
+#[test]
+fn long_names_are_cut_in_messages() {
+    let name = "\t".repeat(60_000);
+    let raw = Raw::new().key(u32_key(&name, 1)).key(u32_key(&name, 2));
+    assert_eq!(raw.refused(), format!("key {}...: expected once, found twice", "\\t".repeat(120)));
+}
