@@ -51,11 +51,12 @@ impl Input {
     }
 }
 
-fn read_all(source: impl Read, limit: u64) -> Result<Vec<u8>> {
+/// All bytes, if there are not more than `limit`.
+pub(crate) fn read_all(source: impl Read, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(limit + 1).read_to_end(&mut bytes).context("cannot read it")?;
     if bytes.len() as u64 > limit {
-        bail!("the file is larger than {limit} bytes, the most that is read of a picture");
+        bail!("it is larger than {limit} bytes, the most that is read of such a file");
     }
     Ok(bytes)
 }

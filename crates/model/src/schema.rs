@@ -314,11 +314,12 @@ pub fn validate(config: &Config) -> Result<(), Invalid> {
     if config.text.is_none() && config.image.is_none() {
         return Err(Invalid::new(keys::HAS_IMAGE, "true, or else a text encoder", false));
     }
-    if !config.logit_scale.exp().is_normal() {
-        return Err(Invalid::new(keys::LOGIT_SCALE, "a logarithm whose exponential is an ordinary number", config.logit_scale));
+    // Models stop at a factor of 100 or so; within these bounds no logit overflows.
+    if !(1e-6..=1e6).contains(&config.logit_scale.exp()) {
+        return Err(Invalid::new(keys::LOGIT_SCALE, "the logarithm of a factor from 1e-6 to 1e6", config.logit_scale));
     }
     match config.logit_bias {
-        Some(bias) if !bias.is_finite() => Err(Invalid::new(keys::LOGIT_BIAS, "a finite number", bias)),
+        Some(bias) if !(-1e6..=1e6).contains(&bias) => Err(Invalid::new(keys::LOGIT_BIAS, "-1e6 to 1e6", bias)),
         _ => Ok(()),
     }
 }

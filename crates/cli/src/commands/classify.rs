@@ -158,9 +158,14 @@ fn write(sink: &mut Sink, format: Format, classified: &Classified, array: &mut A
     Ok(())
 }
 
+/// Bytes of a file of labels, far above any list there is.
+const MAX_LABELS: u64 = 16 << 20;
+
 /// One label a line, without blanks around it.
 fn read_labels(path: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(path).with_context(|| format!("{}: cannot read the labels", path.display()))?;
+    let problem = || format!("{}: cannot read the labels", path.display());
+    let bytes = inputs::read_all(fs::File::open(path).with_context(problem)?, MAX_LABELS).with_context(problem)?;
+    let text = String::from_utf8(bytes).with_context(problem)?;
     let labels: Vec<String> =
         text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();
     if labels.is_empty() {

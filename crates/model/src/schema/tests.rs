@@ -133,9 +133,9 @@ fn senseless_values_are_refused_by_their_key() {
         ("clip.text.activation", "relu".into(), "expected quick_gelu or gelu or gelu_tanh, found \"relu\""),
         ("tokenizer.ggml.eos_token_id", 4u32.into(), "expected an id below 4, found 4"),
         ("tokenizer.clip.clean", "none".into(), "expected clip, found \"none\""),
-        ("clip.logit_scale", 100f32.into(), "expected a logarithm whose exponential is an ordinary number, found 100"),
-        ("clip.logit_scale", (-200f32).into(), "expected a logarithm whose exponential is an ordinary number, found -200"),
-        ("clip.logit_bias", f32::INFINITY.into(), "expected a finite number, found inf"),
+        ("clip.logit_scale", 100f32.into(), "expected the logarithm of a factor from 1e-6 to 1e6, found 100"),
+        ("clip.logit_scale", (-200f32).into(), "expected the logarithm of a factor from 1e-6 to 1e6, found -200"),
+        ("clip.logit_bias", f32::INFINITY.into(), "expected -1e6 to 1e6, found inf"),
         ("clip.has_text_encoder", "yes".into(), "expected bool, found string"),
     ];
     for (key, value, expected) in cases {
