@@ -19,76 +19,24 @@ mod error;
 mod policy;
 mod report;
 mod stream;
+mod target;
 
-use std::{fmt, path::Path, str::FromStr, time::Instant};
+use std::{path::Path, time::Instant};
 
 use edgeclip_gguf::{File, Metadata};
 use edgeclip_model::{
-    Format, GgufWeights, Source,
+    Format, GgufWeights, Source, Tower,
     schema::{self, Role, keys},
 };
 pub use edgeclip_preprocess::CropRule;
-use serde::{Serialize, Serializer};
 
 pub use crate::{
     check::{Check, Cosines, Probe},
     error::Error,
     report::{Report, SourceReport, TensorReport},
+    target::Target,
 };
 use crate::{checkpoint::Checkpoint, policy::Choice, stream::Written};
-
-/// What to store matrices as. Which tensors keep more bits than asked for is a documented policy; see [`Options::pure`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// IEEE single precision: exact.
-    F32,
-    /// IEEE half precision.
-    F16,
-    /// 8.5 bits a weight.
-    #[default]
-    Q8_0,
-    /// 4.5 bits a weight.
-    Q4_0,
-}
-
-impl Target {
-    /// All of them, largest first.
-    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8_0, Self::Q4_0];
-
-    /// The storage format.
-    pub const fn format(self) -> Format {
-        match self {
-            Self::F32 => Format::F32,
-            Self::F16 => Format::F16,
-            Self::Q8_0 => Format::Q8_0,
-            Self::Q4_0 => Format::Q4_0,
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.format().name())
-    }
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = || Self::ALL.map(|target| target.to_string()).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|target| target.format().name() == name)
-            .ok_or_else(|| format!("no type {name:?} to convert to (known: {})", known()))
-    }
-}
-
-impl Serialize for Target {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 /// How to convert.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +57,15 @@ pub struct Options {
     /// Where an odd pixel goes when the middle is cut out. Default: OpenAI's rule, which every family is trained with; transformers'
     /// own pipeline has the other.
     pub crop: CropRule,
+    /// Only this encoder. Default: both, or the one that there is.
+    pub tower: Option<Tower>,
+    /// The architecture of weights that come without a configuration: a name of open_clip's (`"ViT-B-32"`), or `"openai"` for a model of
+    /// OpenAI's own classes.
+    pub arch: Option<String>,
+    /// ggml's simple rule for the scales of blocks, instead of a search for those with the least error.
+    pub fast_quantize: bool,
+    /// A file that clip.cpp loads.
+    pub compat: bool,
 }
 
 impl Default for Options {
@@ -121,6 +78,10 @@ impl Default for Options {
             min_cosine: None,
             name: None,
             crop: CropRule::RoundHalfEven,
+            tower: None,
+            arch: None,
+            fast_quantize: false,
+            compat: false,
         }
     }
 }
@@ -278,18 +239,5 @@ fn role_name(role: Role) -> &'static str {
         Role::AttentionOutput => "attention output",
         Role::Mlp => "mlp",
         Role::Projection => "projection",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_have_names() {
-        for target in Target::ALL {
-            assert_eq!(target.to_string().parse(), Ok(target));
-        }
-        assert_eq!("q5_k".parse::<Target>().unwrap_err(), "no type \"q5_k\" to convert to (known: f32, f16, q8_0, q4_0)");
     }
 }

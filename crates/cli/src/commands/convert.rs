@@ -114,6 +114,7 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
             Crop::Openai => CropRule::RoundHalfEven,
             Crop::Hf => CropRule::Floor,
         },
+        ..Options::default()
     };
     interrupt::watch();
     let result = edgeclip_convert::convert(&args.input, &output, &options, &Steps::new(console));

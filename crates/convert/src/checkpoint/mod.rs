@@ -4,6 +4,7 @@ mod config;
 mod json;
 mod preprocessor;
 mod safetensors;
+mod stored;
 mod vocabulary;
 
 use std::{
