@@ -1,20 +1,12 @@
 //! The time of a start and of texts, with CLIP's vocabulary: `cargo bench -p edgeclip-tokenize`.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use edgeclip_tokenize::{Clean, Overlong, Tokenizer, Vocabulary};
+use edgeclip_tokenize::{Overlong, Tokenizer, Vocabulary};
 use std::hint::black_box;
 use tokenizers::models::bpe::BPE;
 
 fn vocabulary() -> Vocabulary {
-    let merges: Vec<String> = include_str!("../data/clip-merges.txt").lines().map(String::from).collect();
-    let printable = (33..=126u8).chain(161..=172).chain(174..=255).map(char::from);
-    let bytes: Vec<String> = printable.chain('\u{100}'..='\u{143}').map(String::from).collect();
-    let mut tokens = bytes.clone();
-    tokens.extend(bytes.iter().map(|byte| format!("{byte}</w>")));
-    tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
-    tokens.extend(["<|startoftext|>", "<|endoftext|>"].map(String::from));
-    let end = tokens.len() as u32 - 1;
-    Vocabulary { tokens, merges: Some(merges), start: end - 1, end, pad: 0, context_length: 77, clean: Clean::Clip }
+    Vocabulary::clip(77, ["<|startoftext|>", "<|endoftext|>"])
 }
 
 fn start(c: &mut Criterion) {

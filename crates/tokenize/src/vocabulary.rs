@@ -1,5 +1,6 @@
 //! What a model's file says about its tokens.
 
+use crate::alphabet::{Alphabet, END_OF_WORD};
 use crate::error::{Error, shortened};
 use foldhash::{HashMap, HashMapExt};
 use std::fmt;
@@ -68,7 +69,31 @@ const MAX_TOKENS: usize = 1 << 24;
 /// The most ids that a model may read; CLIP reads 77, the longest relatives 248.
 const MAX_CONTEXT_LENGTH: usize = 1 << 16;
 
+/// CLIP's merges, each as the ids of its two tokens (data/README.md).
+const CLIP_MERGES: &[u8] = include_bytes!("../data/clip-merges.bin");
+
 impl Vocabulary {
+    /// CLIP's own vocabulary, 49,408 tokens, for checkpoints that come without one: the bytes, the bytes that end a word, a token for each
+    /// merge, start and end. `specials` are how the last two are written in a text, `["<|startoftext|>", "<|endoftext|>"]` in OpenAI's code.
+    pub fn clip(context_length: usize, specials: [&str; 2]) -> Self {
+        let alphabet = Alphabet::new();
+        // The order of the ids is that of the reference: the printable bytes first.
+        let mut bytes: Vec<char> = (0..=255).map(|byte| alphabet.char(byte)).collect();
+        bytes.sort_unstable();
+        let mut tokens: Vec<String> = bytes.iter().map(char::to_string).collect();
+        tokens.extend(bytes.iter().map(|byte| format!("{byte}{END_OF_WORD}")));
+        let pairs = CLIP_MERGES.as_chunks::<4>().0.iter();
+        let merges = pairs.map(|&[a, b, c, d]| {
+            let [left, right] = [[a, b], [c, d]].map(|id| tokens[usize::from(u16::from_le_bytes(id))].clone());
+            tokens.push(format!("{left}{right}"));
+            format!("{left} {right}")
+        });
+        let merges = merges.collect();
+        let start = tokens.len() as u32;
+        tokens.extend(specials.map(String::from));
+        Self { tokens, merges: Some(merges), start, end: start + 1, pad: 0, context_length, clean: Clean::Clip }
+    }
+
     /// Checks everything but the byte tokens and the merges, and gives the id of each token.
     pub(crate) fn ids(&self) -> Result<HashMap<&str, u32>, Error> {
         let tokens = self.tokens.len();

@@ -1,23 +1,18 @@
 //! The encoder against the `tokenizers` crate and against the reference's own loop, and the recovery of merges.
 
 use super::*;
-use crate::vocabulary::Clean;
 use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 
 /// The vocabulary that CLIP's first `merges` merges make.
 fn vocabulary(merges: usize) -> Vocabulary {
-    let alphabet = Alphabet::new();
-    // The order of the ids is that of the reference: the printable bytes first.
-    let mut bytes: Vec<char> = (0..=255).map(|byte| alphabet.char(byte)).collect();
-    bytes.sort_unstable();
-    let merges: Vec<String> = include_str!("../../data/clip-merges.txt").lines().take(merges).map(String::from).collect();
-    let mut tokens: Vec<String> = bytes.iter().map(char::to_string).collect();
-    tokens.extend(bytes.iter().map(|byte| format!("{byte}{END_OF_WORD}")));
-    tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
-    tokens.extend(["<|startoftext|>", "<|endoftext|>"].map(String::from));
-    let end = tokens.len() as u32 - 1;
-    Vocabulary { tokens, merges: Some(merges), start: end - 1, end, pad: 0, context_length: 77, clean: Clean::Clip }
+    let mut clip = Vocabulary::clip(77, ["<|startoftext|>", "<|endoftext|>"]);
+    let all = clip.start as usize;
+    let count = clip.merges.as_ref().map_or(0, Vec::len).min(merges);
+    clip.tokens.drain(512 + count..all);
+    clip.merges.as_mut().expect("they are listed").truncate(count);
+    (clip.start, clip.end) = (512 + count as u32, 513 + count as u32);
+    clip
 }
 
 fn bpe(vocabulary: &Vocabulary) -> Bpe {

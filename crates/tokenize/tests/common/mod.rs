@@ -1,21 +1,16 @@
-//! CLIP's vocabulary, from the merges that its package ships.
+//! CLIP's vocabulary and smaller ones of its kind.
 
-use edgeclip_tokenize::{Clean, Tokenizer, Vocabulary};
+use edgeclip_tokenize::{Tokenizer, Vocabulary};
 
-/// CLIP's merges, one a line.
-const MERGES: &str = include_str!("../../data/clip-merges.txt");
-
-/// The vocabulary that CLIP's first `merges` merges make: the bytes, the bytes that end a word, the merges, the specials.
+/// The vocabulary that CLIP's first `merges` merges make.
 pub(crate) fn vocabulary(merges: usize) -> Vocabulary {
-    let merges: Vec<String> = MERGES.lines().take(merges).map(String::from).collect();
-    let printable = (33..=126u8).chain(161..=172).chain(174..=255).map(char::from);
-    let bytes: Vec<String> = printable.chain('\u{100}'..='\u{143}').map(String::from).collect();
-    let mut tokens = bytes.clone();
-    tokens.extend(bytes.iter().map(|byte| format!("{byte}</w>")));
-    tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
-    tokens.extend(["<|startoftext|>", "<|endoftext|>"].map(String::from));
-    let end = tokens.len() as u32 - 1;
-    Vocabulary { tokens, merges: Some(merges), start: end - 1, end, pad: 0, context_length: 77, clean: Clean::Clip }
+    let mut clip = Vocabulary::clip(77, ["<|startoftext|>", "<|endoftext|>"]);
+    let all = clip.start as usize;
+    let count = clip.merges.as_ref().map_or(0, Vec::len).min(merges);
+    clip.tokens.drain(512 + count..all);
+    clip.merges.as_mut().expect("they are listed").truncate(count);
+    (clip.start, clip.end) = (512 + count as u32, 513 + count as u32);
+    clip
 }
 
 /// A tokenizer with CLIP's own vocabulary.
