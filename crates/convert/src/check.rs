@@ -95,7 +95,7 @@ const TOKENS_A_PASS: usize = 1024;
 /// What loading says; [`Error::SourceNotFinite`] and [`Error::ResultNotFinite`]; [`Error::Interrupted`].
 pub(crate) fn check(
     config: &Config,
-    tokenizer: &Tokenizer,
+    tokenizer: Option<&Tokenizer>,
     source: &dyn Weights,
     result: &dyn Weights,
     target: Target,
@@ -108,7 +108,7 @@ pub(crate) fn check(
     let run = Run { config, sides: [source, result], target, kernels: Kernels::best(), progress };
     Ok(Check {
         image: config.image.as_ref().map(|image| run.image(image)).transpose()?,
-        text: config.text.as_ref().map(|text| run.text(text, tokenizer)).transpose()?,
+        text: config.text.as_ref().zip(tokenizer).map(|(text, tokenizer)| run.text(text, tokenizer)).transpose()?,
     })
 }
 
@@ -218,11 +218,9 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 mod tests {
     use std::path::Path;
 
-    use edgeclip_model::Tensor;
-    use edgeclip_preprocess::CropRule;
-
     use super::*;
-    use crate::checkpoint::Checkpoint;
+    use crate::{Options, checkpoint::Checkpoint};
+    use edgeclip_model::Tensor;
 
     #[test]
     fn cosines() {
@@ -256,8 +254,8 @@ mod tests {
     #[test]
     fn it_is_said_which_side_is_not_finite() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/odd-f16");
-        let source = Checkpoint::open(&folder, CropRule::RoundHalfEven, None).unwrap();
-        let run = |a: &dyn Weights, b: &dyn Weights| check(&source.config, &source.tokenizer, a, b, Target::Q4_0, &());
+        let source = Checkpoint::open(&folder, &Options::default()).unwrap();
+        let run = |a: &dyn Weights, b: &dyn Weights| check(&source.config, source.tokenizer.as_ref(), a, b, Target::Q4_0, &());
         run(&source, &source).unwrap();
         for (name, tower, probe) in [("v.post_ln.bias", "image", "bicycle.png"), ("t.post_ln.bias", "text", "a")] {
             let broken = Broken(&source, name);

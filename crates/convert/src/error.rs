@@ -1,9 +1,6 @@
 //! What can be wrong with a checkpoint, or go wrong on the way to a file.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-};
+use std::{fmt, io, path::PathBuf};
 
 use edgeclip_model::Tower;
 
@@ -22,19 +19,88 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The input is no folder.
-    NotAFolder {
-        /// The input.
+    /// The folder holds no weights that can be read.
+    NoWeights {
+        /// The folder.
         path: PathBuf,
+        /// Weights in formats that are not read, if there are some.
+        unread: Vec<String>,
     },
-    /// The folder holds nothing that can be read.
-    NoCheckpoint {
+    /// The folder holds several files that may be the weights, none of which has a known name.
+    SeveralWeights {
+        /// The folder.
+        path: PathBuf,
+        /// The first of them.
+        names: Vec<String>,
+        /// How many there are.
+        count: usize,
+    },
+    /// A file is in no container that is read.
+    UnknownContainer {
+        /// The file.
+        path: PathBuf,
+        /// Its first bytes.
+        start: Vec<u8>,
+    },
+    /// The tensors are not named as in any model that can be converted.
+    UnknownLayout {
+        /// The weights.
+        path: PathBuf,
+        /// What they are, if that is known.
+        other: Option<&'static str>,
+        /// Names of some of them.
+        names: Vec<String>,
+    },
+    /// A file that belongs to the weights is not there.
+    NoConfig {
         /// The folder.
         path: PathBuf,
         /// The file that is needed.
         missing: &'static str,
-        /// Weights in formats that are not read, if there are some.
-        unread: Vec<String>,
+    },
+    /// Nothing says what the architecture of the weights is.
+    NoArchitecture {
+        /// The weights.
+        path: PathBuf,
+    },
+    /// [`Options::arch`](crate::Options::arch) names none that is known.
+    UnknownArchitecture {
+        /// The name.
+        name: String,
+        /// Those that are.
+        known: String,
+    },
+    /// [`Options::arch`](crate::Options::arch) is given for weights whose architecture is known.
+    NeedlessArchitecture {
+        /// The weights.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// What says the architecture.
+        by: DescribedBy,
+    },
+    /// The encoder that was asked for is not in the checkpoint.
+    NoTower {
+        /// What describes the checkpoint.
+        path: PathBuf,
+        /// The encoder.
+        tower: Tower,
+    },
+    /// A GGUF file has weights that are quantized already.
+    Quantized {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// The model is none that clip.cpp loads.
+    ClipCpp {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What clip.cpp needs and what was found.
+        problem: String,
     },
     /// A file is larger than any of its kind.
     TooLarge {
@@ -78,6 +144,8 @@ pub enum Error {
         names: Vec<String>,
         /// How many there are.
         count: usize,
+        /// What says that they have to be.
+        by: DescribedBy,
     },
     /// Tensors have no place in the model that the configuration describes.
     LeftOverTensors {
@@ -87,6 +155,8 @@ pub enum Error {
         names: Vec<String>,
         /// How many there are.
         count: usize,
+        /// What describes the model.
+        by: DescribedBy,
     },
     /// A tensor has another shape than the configuration says.
     Shape {
@@ -98,6 +168,8 @@ pub enum Error {
         expected: Vec<u64>,
         /// Dimensions as PyTorch states them.
         found: Vec<u64>,
+        /// What says the shape.
+        by: DescribedBy,
     },
     /// A tensor is of a type that is not read.
     Dtype {
@@ -186,7 +258,41 @@ pub enum Error {
     Interrupted,
 }
 
-const SAVE_IT_AGAIN: &str = "load it in Python and save it with transformers' save_pretrained, which writes safetensors";
+/// What says how the tensors of a checkpoint have to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DescribedBy {
+    /// A file beside the weights, by its name.
+    File(&'static str),
+    /// The name of an architecture that was given.
+    Name(String),
+    /// The other tensors.
+    Shapes,
+    /// The metadata of the GGUF file.
+    Gguf,
+}
+
+impl fmt::Display for DescribedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(name) => f.write_str(name),
+            Self::Name(name) => write!(f, "the architecture {name}"),
+            Self::Shapes => f.write_str("the tensors' shapes"),
+            Self::Gguf => f.write_str("the file's metadata"),
+        }
+    }
+}
+
+impl DescribedBy {
+    /// The question that a contradiction raises.
+    fn question(&self) -> String {
+        match self {
+            Self::File(name) => format!("is {name} that of these weights?"),
+            Self::Name(name) => format!("is {name} the architecture of these weights?"),
+            Self::Shapes | Self::Gguf => "is the checkpoint whole?".to_owned(),
+        }
+    }
+}
 
 /// Names in an error message, the rest counted.
 pub(crate) const SHOWN_NAMES: usize = 5;
@@ -195,12 +301,6 @@ impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>, doing: &'static str, source: io::Error) -> Self {
         Self::Io { path: path.into(), doing, source }
     }
-}
-
-/// Whether a file's name is that of weights in a format that is not read.
-pub(crate) fn is_unread(path: &Path) -> bool {
-    const ENDINGS: [&str; 8] = ["bin", "pt", "pth", "ckpt", "msgpack", "h5", "onnx", "npz"];
-    path.extension().is_some_and(|ending| ENDINGS.iter().any(|unread| ending.eq_ignore_ascii_case(unread)))
 }
 
 /// A name out of an untrusted file: on one line, without control characters, and not too long.
@@ -229,23 +329,62 @@ impl fmt::Display for Error {
                 let next = if source.kind() == io::ErrorKind::NotFound { "; check the path" } else { "" };
                 write!(f, "{}: cannot {doing}: {source}{next}", path.display())
             }
-            Self::NotAFolder { path } if is_unread(path) => {
-                write!(f, "{}: this format is not read yet; {SAVE_IT_AGAIN}", path.display())
-            }
-            Self::NotAFolder { path } => write!(
+            Self::NoWeights { path, unread } if unread.is_empty() => write!(
                 f,
-                "{}: expected the folder of a checkpoint (config.json, model.safetensors, vocab.json, merges.txt), found a file",
+                "{}: expected a checkpoint, but the folder holds no weights (model.safetensors, pytorch_model.bin, \
+                 open_clip_model.safetensors, open_clip_pytorch_model.bin, their indices, or a single .pt, .pth or .gguf)",
                 path.display()
             ),
-            Self::NoCheckpoint { path, missing, unread } if unread.is_empty() => {
+            Self::NoWeights { path, unread } => write!(
+                f,
+                "{}: the folder holds no weights that can be read, only {}; take the safetensors or PyTorch files of this model",
+                path.display(),
+                list(unread, unread.len())
+            ),
+            Self::SeveralWeights { path, names, count } => {
+                write!(f, "{}: which of these is it: {}? give the path of one file", path.display(), list(names, *count))
+            }
+            Self::UnknownContainer { path, start } if start.is_empty() => {
+                write!(f, "{}: the file is empty; get it again", path.display())
+            }
+            Self::UnknownContainer { path, start } => write!(
+                f,
+                "{}: expected safetensors, a PyTorch file or GGUF, found bytes \"{}\"; is it a checkpoint, and whole?",
+                path.display(),
+                start.escape_ascii()
+            ),
+            Self::UnknownLayout { path, other: Some(other), .. } => write!(f, "{}: this is {other}", path.display()),
+            Self::UnknownLayout { path, other: None, names } if names.is_empty() => {
+                write!(f, "{}: expected the tensors of a CLIP model, found none at all", path.display())
+            }
+            Self::UnknownLayout { path, other: None, names } => write!(
+                f,
+                "{}: expected the tensors of a CLIP model as transformers, OpenAI or open_clip name them, found others such as {}",
+                path.display(),
+                names.join(", ")
+            ),
+            Self::NoConfig { path, missing } => {
                 write!(f, "{}: expected a Hugging Face CLIP folder, but it holds no {missing}", path.display())
             }
-            Self::NoCheckpoint { path, missing, unread } => write!(
+            Self::NoArchitecture { path } => write!(
                 f,
-                "{}: it holds no {missing}, only {}, a format that is not read yet; {SAVE_IT_AGAIN}",
-                path.display(),
-                unread.join(", ")
+                "{}: these weights do not say which activation and heads they are for, and there is no open_clip_config.json beside them; \
+                 give --arch openai for a model of OpenAI's own classes, or open_clip's name of the architecture, such as --arch ViT-B-32",
+                path.display()
             ),
+            Self::UnknownArchitecture { name, known } => write!(f, "no architecture {name:?} (known: {known})"),
+            Self::NeedlessArchitecture { path, name, by } => write!(
+                f,
+                "{}: --arch {name} is for weights that come without a configuration; here {by} says it, leave --arch away",
+                path.display()
+            ),
+            Self::NoTower { path, tower } => write!(f, "{}: there is no {tower} encoder in this checkpoint", path.display()),
+            Self::Quantized { path, name, found } => write!(
+                f,
+                "{}: tensor {name}: expected f32, f16 or bf16, found {found}: quantizing twice loses twice; convert the original checkpoint",
+                path.display()
+            ),
+            Self::ClipCpp { path, problem } => write!(f, "{}: clip.cpp cannot load it: {problem}", path.display()),
             Self::TooLarge { path, limit, found } => {
                 write!(f, "{}: expected at most {limit} bytes, found {found}; is it the right file?", path.display())
             }
@@ -260,28 +399,34 @@ impl fmt::Display for Error {
             Self::Key { path, key, expected, found } => {
                 write!(f, "{}: {key}: expected {expected}, found {found}", path.display())
             }
-            Self::MissingTensors { path, names, count } => {
+            Self::MissingTensors { path, names, count, by } => {
+                let own = match by {
+                    DescribedBy::File(name) => format!(", and is {name} its own?"),
+                    DescribedBy::Name(name) => format!(", and is {name} its architecture?"),
+                    DescribedBy::Shapes | DescribedBy::Gguf => "?".to_owned(),
+                };
                 write!(
                     f,
-                    "{}: {count} {} missing: {}; are all files of the checkpoint there, and is config.json its own?",
+                    "{}: {count} {} missing: {}; are all files of the checkpoint there{own}",
                     path.display(),
                     tensors(*count),
                     list(names, *count)
                 )
             }
-            Self::LeftOverTensors { path, names, count } => write!(
+            Self::LeftOverTensors { path, names, count, by } => write!(
                 f,
-                "{}: {count} {} no part of the model that config.json describes: {}; is it that of these weights?",
+                "{}: {count} {} no part of the model that {by} describes: {}; {}",
                 path.display(),
                 tensors(*count),
-                list(names, *count)
+                list(names, *count),
+                by.question()
             ),
-            Self::Shape { path, name, expected, found } => {
+            Self::Shape { path, name, expected, found, by } => {
                 write!(
                     f,
-                    "{}: tensor {name}: expected the shape {expected:?}, as config.json has it, found {found:?}; is config.json that of these \
-                     weights?",
-                    path.display()
+                    "{}: tensor {name}: expected the shape {expected:?}, as {by} has it, found {found:?}; {}",
+                    path.display(),
+                    by.question()
                 )
             }
             Self::Dtype { path, name, found } => {

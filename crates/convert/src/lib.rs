@@ -1,4 +1,5 @@
-//! Checkpoints to GGUF: read a Hugging Face CLIP folder, choose a type for each tensor, write, and check the result against the source.
+//! Checkpoints to GGUF: read a checkpoint of transformers, OpenAI or open_clip, choose a type for each tensor, write, and check the result
+//! against the source.
 //!
 //! ```no_run
 //! use edgeclip_convert::{Options, Target, convert};
@@ -15,6 +16,7 @@
 
 mod check;
 mod checkpoint;
+mod compat;
 mod error;
 mod policy;
 mod report;
@@ -25,14 +27,14 @@ use std::{path::Path, time::Instant};
 
 use edgeclip_gguf::{File, Metadata};
 use edgeclip_model::{
-    Format, GgufWeights, Source, Tower,
+    Format, GgufWeights, Tower,
     schema::{self, Role, keys},
 };
 pub use edgeclip_preprocess::CropRule;
 
 pub use crate::{
     check::{Check, Cosines, Probe},
-    error::Error,
+    error::{DescribedBy, Error},
     report::{Report, SourceReport, TensorReport},
     target::Target,
 };
@@ -52,7 +54,7 @@ pub struct Options {
     pub check: bool,
     /// Write no file if a probe's cosine is below this. Asks for the check.
     pub min_cosine: Option<f32>,
-    /// `general.name` of the file. Default: the folder's name.
+    /// `general.name` of the file. Default: the name of the folder or file.
     pub name: Option<String>,
     /// Where an odd pixel goes when the middle is cut out. Default: OpenAI's rule, which every family is trained with; transformers'
     /// own pipeline has the other.
@@ -112,7 +114,7 @@ impl Progress for () {
     fn advance(&self, _: u64) {}
 }
 
-/// Converts the checkpoint in the folder `input` to the file `output`.
+/// Converts the checkpoint `input`, a folder or a file, to the file `output`. docs/checkpoints.md says what is read.
 ///
 /// # Errors
 /// [`Error`] says what is wrong with the checkpoint, the output or the result. No file is left behind then, and an older one under that
@@ -120,13 +122,17 @@ impl Progress for () {
 pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Progress) -> Result<Report, Error> {
     let start = Instant::now();
     check_output(input, output)?;
-    let mut checkpoint = Checkpoint::open(input, options.crop, options.name.as_deref())?;
+    let mut checkpoint = Checkpoint::open(input, options)?;
     if checkpoint.files.iter().any(|(path, _)| same_file(path, output)) {
         return Err(Error::Output { path: output.to_owned(), problem: "the output would overwrite a file of the checkpoint" });
     }
+    if options.compat {
+        let warnings = compat::check(&checkpoint.config, options.target);
+        checkpoint.warnings.extend(warnings.map_err(|problem| Error::ClipCpp { path: checkpoint.path.clone(), problem })?);
+    }
     policy::check_names(&checkpoint.tensors.iter().map(|tensor| &tensor.spec).collect::<Vec<_>>(), options)?;
     let survey = stream::survey(&checkpoint, progress)?;
-    checkpoint.config.source = Some(Source { name: checkpoint.name.clone(), sha256: survey.sha256.clone() });
+    checkpoint.config.source = Some(checkpoint.source(&survey.sha256));
     let pairs = checkpoint.tensors.iter().zip(&survey.largest);
     let choices: Vec<Choice> = pairs.map(|(tensor, &largest)| policy::choose(&tensor.spec, options, largest)).collect();
     let metadata = metadata(&checkpoint, &choices, options.target);
@@ -140,7 +146,7 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     let config = schema::from_file(&result)?;
     let check = if options.check || options.min_cosine.is_some() {
         let weights = GgufWeights::new(result);
-        Some(check::check(&config, &checkpoint.tokenizer, &checkpoint, &weights, options.target, progress)?)
+        Some(check::check(&config, checkpoint.tokenizer.as_ref(), &checkpoint, &weights, options.target, progress)?)
     } else {
         None
     };
@@ -167,7 +173,7 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
         tensors: tensors
             .map(|((tensor, choice), deviation)| TensorReport {
                 name: tensor.spec.name.clone(),
-                source_name: tensor.name.clone(),
+                source_name: tensor.name().to_owned(),
                 role: role_name(tensor.spec.id.role()),
                 dims: tensor.spec.dims.clone(),
                 from: tensor.format.name(),

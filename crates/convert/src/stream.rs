@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Error, Progress,
     checkpoint::{Checkpoint, SourceTensor},
+    error::shown,
     policy::Choice,
 };
 
@@ -72,7 +73,7 @@ impl Deviation {
 /// # Errors
 /// [`Error::NotFinite`], [`Error::Interrupted`].
 pub(crate) fn survey(checkpoint: &Checkpoint, progress: &dyn Progress) -> Result<Survey, Error> {
-    let tensor_bytes: u64 = checkpoint.tensors.iter().map(|tensor| tensor.bytes.len() as u64).sum();
+    let tensor_bytes: u64 = checkpoint.tensors.iter().map(|tensor| tensor.len() as u64).sum();
     progress.begin("reading", checkpoint.file_bytes() + tensor_bytes);
     // Both go through the files from their beginning, so the second to come to a page finds it in memory.
     let (sha256, largest) = rayon::join(
@@ -88,7 +89,7 @@ pub(crate) fn survey(checkpoint: &Checkpoint, progress: &dyn Progress) -> Result
             let mut order: Vec<usize> = (0..checkpoint.tensors.len()).collect();
             order.sort_by_key(|&i| {
                 let tensor = &checkpoint.tensors[i];
-                (tensor.file, tensor.bytes.as_ptr() as usize)
+                (tensor.file, tensor.address())
             });
             let mut largest = vec![0f32; checkpoint.tensors.len()];
             for i in order {
@@ -112,7 +113,7 @@ fn step(progress: &dyn Progress, bytes: usize) -> Result<(), Error> {
 fn largest_of(checkpoint: &Checkpoint, tensor: &SourceTensor, progress: &dyn Progress) -> Result<f32, Error> {
     let size = tensor.format.block_bytes();
     let mut largest = 0u32;
-    for (i, piece) in tensor.bytes.chunks(STEP).enumerate() {
+    for (i, piece) in tensor.read().chunks(STEP).enumerate() {
         step(progress, piece.len())?;
         let in_piece = piece.par_chunks(TASK_VALUES * size).map(|piece| magnitude_bits(tensor.format, piece)).max();
         let in_piece = in_piece.unwrap_or(0);
@@ -125,7 +126,7 @@ fn largest_of(checkpoint: &Checkpoint, tensor: &SourceTensor, progress: &dyn Pro
         let at = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
         return Err(Error::NotFinite {
             path: checkpoint.files[tensor.file].0.clone(),
-            name: tensor.name.clone(),
+            name: shown(tensor.name()),
             index: (i * STEP / size + at) as u64,
             value: values[at],
         });
@@ -177,7 +178,7 @@ pub(crate) fn write(
             TensorSpec::new(&*tensor.spec.name, &*tensor.spec.dims, TensorType::from_id(choice.format.ggml_id()))
         })
         .collect();
-    progress.begin("writing", checkpoint.tensors.iter().map(|tensor| tensor.bytes.len() as u64).sum());
+    progress.begin("writing", checkpoint.tensors.iter().map(|tensor| tensor.len() as u64).sum());
     let mut writer = Writer::create(output, metadata, &specs)?;
     progress.temporary(writer.temporary_path());
     let mut hasher = ContentHasher::new(metadata);
@@ -190,7 +191,7 @@ pub(crate) fn write(
         let row = tensor.spec.dims[0] as usize;
         let (from, to) = (row * tensor.format.block_bytes(), choice.format.row_bytes(row).unwrap_or_default());
         let mut deviation = Deviation::default();
-        for piece in tensor.bytes.chunks((STEP_VALUES / row).max(1) * from) {
+        for piece in tensor.read().chunks((STEP_VALUES / row).max(1) * from) {
             step(progress, piece.len())?;
             out.resize(piece.len() / from * to, 0);
             let rows: Vec<Deviation> = out

@@ -11,6 +11,9 @@ use support::{Copy, checkpoint, unchecked};
 
 const K_PROJ: &str = "text_model.encoder.layers.0.self_attn.k_proj.weight";
 
+const NO_WEIGHTS: &str = "expected a checkpoint, but the folder holds no weights (model.safetensors, pytorch_model.bin, \
+     open_clip_model.safetensors, open_clip_pytorch_model.bin, their indices, or a single .pt, .pth or .gguf)";
+
 #[test]
 fn what_is_no_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
@@ -23,29 +26,35 @@ fn what_is_no_checkpoint() {
     // What follows is the system's own.
     let message = refusal("nothing");
     assert!(message.starts_with("{}/nothing: cannot open it: "), "{message}");
-    fs::write(folder.path().join("notes.txt"), "x").unwrap();
-    assert_eq!(
-        refusal("notes.txt"),
-        "{}/notes.txt: expected the folder of a checkpoint (config.json, model.safetensors, vocab.json, merges.txt), found a file"
-    );
-    fs::write(folder.path().join("ViT-B-32.pt"), "x").unwrap();
-    assert_eq!(
-        refusal("ViT-B-32.pt"),
-        "{}/ViT-B-32.pt: this format is not read yet; load it in Python and save it with transformers' save_pretrained, which writes \
-         safetensors"
-    );
+    for (name, content, found) in [
+        ("notes.txt", &b"x"[..], "found bytes \"x\"; is it a checkpoint, and whole?"),
+        ("page.pt", b"<!DOCTYPE html>", "found bytes \"<!DOCTYP\"; is it a checkpoint, and whole?"),
+        ("model.safetensors", b"version https://git-lfs", "found bytes \"version \"; is it a checkpoint, and whole?"),
+    ] {
+        fs::write(folder.path().join(name), content).unwrap();
+        assert_eq!(refusal(name), format!("{{}}/{name}: expected safetensors, a PyTorch file or GGUF, {found}"));
+    }
+    fs::write(folder.path().join("empty.pt"), "").unwrap();
+    assert_eq!(refusal("empty.pt"), "{}/empty.pt: the file is empty; get it again");
     fs::create_dir(folder.path().join("empty")).unwrap();
-    assert_eq!(refusal("empty"), "{}/empty: expected a Hugging Face CLIP folder, but it holds no config.json");
+    assert_eq!(refusal("empty"), format!("{{}}/empty: {NO_WEIGHTS}"));
+    fs::write(folder.path().join("empty/model.onnx"), "x").unwrap();
+    assert_eq!(
+        refusal("empty"),
+        "{}/empty: the folder holds no weights that can be read, only model.onnx; take the safetensors or PyTorch files of this model"
+    );
+    fs::write(folder.path().join("empty/a.pt"), "x").unwrap();
+    fs::write(folder.path().join("empty/b.pth"), "x").unwrap();
+    assert_eq!(refusal("empty"), "{}/empty: which of these is it: a.pt, b.pth? give the path of one file");
 }
 
 #[test]
 fn files_that_are_missing() {
     let copy = Copy::of("odd-f16").remove("model.safetensors");
-    assert_eq!(copy.refusal(), "{}: expected a Hugging Face CLIP folder, but it holds no model.safetensors");
+    assert_eq!(copy.refusal(), format!("{{}}: {NO_WEIGHTS}"));
     assert_eq!(
-        copy.write("pytorch_model.bin", "x").refusal(),
-        "{}: it holds no model.safetensors, only pytorch_model.bin, a format that is not read yet; load it in Python and save it with \
-         transformers' save_pretrained, which writes safetensors"
+        Copy::of("odd-f16").remove("config.json").refusal(),
+        "{}: expected a Hugging Face CLIP folder, but it holds no config.json"
     );
     assert_eq!(
         Copy::of("odd-f16").remove("vocab.json").refusal(),
@@ -205,7 +214,7 @@ fn tensors() {
     });
     assert_eq!(
         copy.refusal(),
-        "{}/model.safetensors: 2 tensors are no part of the model that config.json describes: evil\\u{1b}[2J, z.lora; is it that of \
+        "{}/model.safetensors: 2 tensors are no part of the model that config.json describes: evil\\u{1b}[2J, z.lora; is config.json that of \
          these weights?"
     );
     let copy = Copy::of("odd-f16").tensor(K_PROJ, |raw| raw.shape = vec![36, 144]);
@@ -258,7 +267,7 @@ fn hostile_safetensors() {
         let message = Copy::of("odd-f16").write("model.safetensors", bytes).refusal();
         message.strip_prefix("{}/model.safetensors: ").unwrap_or_else(|| panic!("no file in: {message}")).to_owned()
     };
-    assert_eq!(refusal(b""), "not a safetensors file: expected at least 8 bytes, found 0; download it again");
+    assert_eq!(refusal(b""), "the file is empty; get it again");
     assert_eq!(
         refusal(&(1u64 << 63).to_le_bytes()),
         "not a safetensors file: expected a header of at most 16777216 bytes, found 9223372036854775808"
@@ -329,12 +338,10 @@ fn indices() {
         let message = Copy::of("odd-sharded").edit("model.safetensors.index.json", edit).refusal();
         message.strip_prefix("{}/model.safetensors.index.json: ").unwrap_or_else(|| panic!("no file in: {message}")).to_owned()
     };
-    for name in
-        ["../secret.safetensors", "/etc/passwd", "sub/model.safetensors", "..\\x.safetensors", ".safetensors", "model.bin", ""]
-    {
+    for name in ["../secret.safetensors", "/etc/passwd", "sub/model.safetensors", "..\\x.safetensors", ".safetensors", ""] {
         let copy = Copy::of("odd-sharded")
             .edit("model.safetensors.index.json", |index| index["weight_map"]["logit_scale"] = json!(name));
-        let expected = format!("expected names of safetensors files in the same folder, found \"{name}\"");
+        let expected = format!("expected names of files in the same folder, found \"{name}\"");
         assert_eq!(copy.refusal(), format!("{{}}/model.safetensors.index.json: {expected}"));
     }
     assert_eq!(

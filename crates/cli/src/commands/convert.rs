@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use edgeclip::Tower;
 use edgeclip_convert::{CropRule, Error, Options, Progress, Report, Target};
 
 use crate::{
@@ -24,15 +25,18 @@ Examples:
   edgeclip convert path/to/clip-vit-base-patch32                       # writes clip-vit-base-patch32-q8_0.gguf here
   edgeclip convert path/to/clip-vit-base-patch32 --type q4_0 --output b32.gguf --report b32.json
   edgeclip convert path/to/clip-vit-base-patch32 --type q4_0 --min-cosine 0.98
+  edgeclip convert ViT-B-32.pt                                         # as OpenAI publishes it
+  edgeclip convert my_model.pt --arch ViT-B-32                         # a state dict of open_clip
+  edgeclip convert ViT-L-14.pt --tower text --type q8_0
 
 Types: f32 is exact; f16 half its size; q8_0 little more than a quarter, hardly to be told from f32; q4_0 under a fifth.
 The check runs 8 pictures and 16 sentences through checkpoint and file, and prints the cosines between their vectors.
 Nothing appears under the output's name before all of it is written and checked; an interrupt leaves no file.")]
 pub(crate) struct ConvertArgs {
-    /// Hugging Face folder of a CLIPModel: config.json, *.safetensors, vocab.json and merges.txt or tokenizer.json
-    #[arg(value_name = "FOLDER")]
+    /// The checkpoint: a folder of transformers or open_clip, or a file: safetensors, .bin, .pt (a state dict or TorchScript), GGUF
+    #[arg(value_name = "CHECKPOINT")]
     input: PathBuf,
-    /// The file to write; an older GGUF file there is replaced [default: FOLDER's name, a dash and the type, .gguf, here]
+    /// The file to write; an older GGUF file there is replaced [default: CHECKPOINT's name, a dash and the type, .gguf, here]
     #[arg(long, short, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
     /// Type of the large matrices: f32, f16, q8_0 or q4_0
@@ -48,9 +52,22 @@ pub(crate) struct ConvertArgs {
     /// How the middle of a picture is cut out: as OpenAI's code rounds (reference), or as transformers does
     #[arg(long, value_enum, default_value_t = Crop::Openai, help_heading = "Output")]
     crop: Crop,
-    /// Name of the model in the file [default: the folder's]
+    /// Name of the model in the file [default: the checkpoint's]
     #[arg(long, help_heading = "Output")]
     name: Option<String>,
+    /// Only this encoder
+    #[arg(long, value_enum, help_heading = "Output")]
+    tower: Option<OneTower>,
+    /// Take ggml's simple rule for the scales of blocks instead of searching for those with the least error
+    #[arg(long, help_heading = "Output")]
+    fast_quantize: bool,
+    /// Write a file that another program loads too
+    #[arg(long, value_enum, value_name = "PROGRAM", help_heading = "Output")]
+    compat: Option<Compat>,
+    /// Architecture of weights that come without a configuration: open_clip's name of it, such as ViT-B-32, or openai for a state dict of
+    /// OpenAI's own classes
+    #[arg(long, value_name = "NAME", help_heading = "Input")]
+    arch: Option<String>,
     /// List every tensor with its own errors; without it, those that went the same way share a line
     #[arg(long, help_heading = "Check")]
     tensors: bool,
@@ -69,6 +86,18 @@ pub(crate) struct ConvertArgs {
 enum Crop {
     Openai,
     Hf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OneTower {
+    Image,
+    Text,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Compat {
+    #[value(name = "clip.cpp")]
+    ClipCpp,
 }
 
 fn target(text: &str) -> Result<Target, String> {
@@ -114,7 +143,13 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
             Crop::Openai => CropRule::RoundHalfEven,
             Crop::Hf => CropRule::Floor,
         },
-        ..Options::default()
+        tower: args.tower.map(|tower| match tower {
+            OneTower::Image => Tower::Image,
+            OneTower::Text => Tower::Text,
+        }),
+        arch: args.arch.clone(),
+        fast_quantize: args.fast_quantize,
+        compat: args.compat == Some(Compat::ClipCpp),
     };
     interrupt::watch();
     let result = edgeclip_convert::convert(&args.input, &output, &options, &Steps::new(console));
@@ -153,13 +188,14 @@ fn show(report: &Report, args: &ConvertArgs, sink: Option<Sink>, console: &Conso
     Ok(())
 }
 
-/// The folder's name and the type, in the current folder.
+/// The checkpoint's name and the type, in the current folder.
 fn default_output(input: &Path, target: Target) -> Result<PathBuf> {
     // `.` and `..` have names too.
-    let folder = fs::canonicalize(input).with_context(|| {
-        format!("{}: no such folder; give the path of a checkpoint's, nothing is downloaded", input.display())
+    let found = fs::canonicalize(input).with_context(|| {
+        format!("{}: no such file or folder; give the path of a checkpoint, nothing is downloaded", input.display())
     })?;
-    let Some(name) = folder.file_name() else {
+    let name = if found.is_dir() { found.file_name() } else { input.file_stem() };
+    let Some(name) = name else {
         bail!("{}: no name to call the file by; give --output FILE", input.display());
     };
     Ok(PathBuf::from(format!("{}-{target}.gguf", name.to_string_lossy())))
@@ -281,7 +317,12 @@ mod tests {
         let input = folder.path().join("clip-b32");
         fs::create_dir_all(input.join("x")).unwrap();
         assert_eq!(default_output(&input.join("x/.."), Target::Q8_0).unwrap(), Path::new("clip-b32-q8_0.gguf"));
-        assert!(default_output(&folder.path().join("none"), Target::F32).unwrap_err().to_string().contains(": no such folder"));
+        assert!(
+            default_output(&folder.path().join("none"), Target::F32)
+                .unwrap_err()
+                .to_string()
+                .contains(": no such file or folder")
+        );
     }
 
     #[test]

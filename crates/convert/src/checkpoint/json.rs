@@ -58,6 +58,11 @@ impl<'a> Object<'a> {
         Ok(Self { path, prefix: String::new(), map: parse(path, limit)? })
     }
 
+    /// An object that is already there; `path` is for the messages.
+    pub(super) fn new(path: &'a Path, map: Map<String, Value>) -> Self {
+        Self { path, prefix: String::new(), map }
+    }
+
     /// The object at `key`, if there is one.
     pub(super) fn object(&self, key: &str) -> Result<Option<Self>, Error> {
         match self.get(key) {

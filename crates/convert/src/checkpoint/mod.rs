@@ -1,41 +1,51 @@
-//! A Hugging Face CLIPModel folder: configuration, vocabulary, and the tensors in place, under the names of the schema.
+//! A checkpoint, whatever it came in: its configuration, its vocabulary, and the tensors in place under the names of the schema.
 
-mod config;
+mod architecture;
+mod files;
+mod hugging_face;
 mod json;
+mod layout;
+mod open_clip;
 mod preprocessor;
 mod safetensors;
 mod stored;
+mod tensors;
+mod torch;
 mod vocabulary;
 
 use std::{
     collections::HashMap,
-    fs, io,
     path::{Path, PathBuf},
 };
 
-use ::safetensors::Dtype;
 use bytes::Bytes;
-use edgeclip_model::{
-    Config, Format, Tensor, Tower, Weights,
-    schema::{self, Id, Piece},
-};
-use edgeclip_preprocess::CropRule;
-use edgeclip_tokenize::Tokenizer;
+use edgeclip_gguf::{File, TensorInfo};
+use edgeclip_model::{Activation, Config, Format, Source, Tensor, Weights, schema};
+use edgeclip_tokenize::{Tokenizer, Vocabulary};
 
-use self::{config::Architecture, safetensors::Entry};
-use crate::{Error, error::SHOWN_NAMES, error::shown};
+use self::{
+    architecture::Description,
+    files::WeightFile,
+    layout::Layout,
+    stored::Stored,
+    tensors::{Tensors, is_ignored},
+};
+use crate::{
+    Error, Options,
+    error::{DescribedBy, SHOWN_NAMES, shown},
+};
 
 /// A checkpoint that holds exactly what its configuration says. Values have not been looked at.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    /// The folder.
+    /// The folder or file.
     pub(crate) path: PathBuf,
-    /// What people call it: the folder's name.
+    /// What people call it: the name of the folder, or of the file without its ending.
     pub(crate) name: String,
-    /// Without `source`, which needs the hash.
+    /// Without `source`, which needs the hash, unless the checkpoint is a file that has one.
     pub(crate) config: Config,
-    /// For texts of that vocabulary.
-    pub(crate) tokenizer: Tokenizer,
+    /// For texts of that vocabulary, if there is a text encoder.
+    pub(crate) tokenizer: Option<Tokenizer>,
     /// The weights' files, in the order of their names.
     pub(crate) files: Vec<(PathBuf, Bytes)>,
     /// In the order of the schema.
@@ -50,97 +60,230 @@ pub(crate) struct Checkpoint {
 pub(crate) struct SourceTensor {
     /// Its place.
     pub(crate) spec: schema::TensorSpec,
-    /// Its name in the checkpoint.
-    pub(crate) name: String,
     /// Which of the files it is in.
     pub(crate) file: usize,
-    /// F32, F16 or BF16.
+    /// F32, F16 or BF16: what [`read`](Self::read) gives.
     pub(crate) format: Format,
-    /// Its data.
-    pub(crate) bytes: Bytes,
+    /// Its data, in the schema's shape.
+    window: Stored,
+    /// What multiplies its rows, and the format before that.
+    scale: Option<(Vec<f32>, Format)>,
+}
+
+impl SourceTensor {
+    fn new(spec: schema::TensorSpec, file: usize, format: Format, window: Stored, scale: Option<Vec<f32>>) -> Self {
+        let scale = scale.map(|scale| (scale, format));
+        Self { spec, file, format: if scale.is_some() { Format::F32 } else { format }, window, scale }
+    }
+
+    /// Its name in the checkpoint.
+    pub(crate) fn name(&self) -> &str {
+        &self.window.name
+    }
+
+    /// Bytes that [`read`](Self::read) gives.
+    pub(crate) fn len(&self) -> usize {
+        self.spec.dims.iter().product::<u64>() as usize * self.format.block_bytes()
+    }
+
+    /// Where its data are, to go through files in their own order.
+    pub(crate) fn address(&self) -> usize {
+        self.window.bytes.as_ptr() as usize
+    }
+
+    /// Its elements, side by side: in place if they lie so, else gathered, transposed and multiplied now.
+    pub(crate) fn read(&self) -> Bytes {
+        let bytes = self.window.read();
+        let Some((scale, format)) = &self.scale else { return bytes };
+        let mut values = vec![0f32; self.len() / 4];
+        format.dequantize(&bytes, &mut values);
+        let columns = values.len() / scale.len();
+        for (row, factor) in values.chunks_exact_mut(columns).zip(scale) {
+            row.iter_mut().for_each(|value| *value *= factor);
+        }
+        let mut bytes = vec![0; self.len()];
+        Format::F32.quantize(&values, &mut bytes);
+        bytes.into()
+    }
 }
 
 impl Checkpoint {
-    /// Opens a folder and checks everything but the values of the weights.
-    pub(crate) fn open(folder: &Path, crop: CropRule, name: Option<&str>) -> Result<Self, Error> {
-        let found = fs::metadata(folder).map_err(|source| Error::io(folder, "open it", source))?;
-        if !found.is_dir() {
-            return Err(Error::NotAFolder { path: folder.to_owned() });
+    /// Opens a folder or file and checks everything but the values of the weights.
+    pub(crate) fn open(input: &Path, options: &Options) -> Result<Self, Error> {
+        match files::open(input)? {
+            files::Weights::Gguf(path, bytes) => Self::from_gguf(input, &path, bytes, options),
+            files::Weights::Tensors(files) => Self::from_tensors(input, files, options),
         }
-        let config_path = folder.join("config.json");
-        let architecture = Architecture::read(&config_path).map_err(|error| match error {
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Error::NoCheckpoint {
-                path: folder.to_owned(),
-                missing: "config.json",
-                unread: safetensors::unread_weights(folder),
-            },
-            error => error,
-        })?;
-        let folder_name = folder_name(folder);
+    }
+
+    fn from_tensors(input: &Path, files: Vec<WeightFile>, options: &Options) -> Result<Self, Error> {
+        // The folder of the configuration and the tokenizer.
+        let folder = if input.is_dir() { input } else { parent(input) };
+        let weights = if let [only] = files.as_slice() { only.path.as_path() } else { input };
+        let names = || files.iter().flat_map(|file| file.tensors.iter().map(|tensor| tensor.name.as_str()));
+        let Some((layout, prefix)) = Layout::find(names()) else {
+            let mut examples: Vec<String> = names().map(shown).collect();
+            examples.sort_unstable();
+            examples.truncate(SHOWN_NAMES);
+            return Err(Error::UnknownLayout { path: weights.to_owned(), other: Layout::other(names()), names: examples });
+        };
+        let script = files.iter().find_map(|file| file.script.as_deref());
+        let all = files
+            .iter()
+            .enumerate()
+            .flat_map(|(i, file)| file.tensors.iter().map(move |tensor| (i, file.path.clone(), tensor.clone())));
+        let mut tensors = Tensors::new(weights, prefix, all);
+        let mut description = describe(folder, weights, layout, script, &tensors, options)?;
+        if let Some(tower) = options.tower {
+            description.architecture.only(tower);
+        }
+        let (by, architecture) = (description.by.clone(), &description.architecture);
+
         // First with nothing in it but sizes, so that no other file is measured against absurd ones.
-        let mut config = architecture.config(name.unwrap_or(&folder_name));
+        let name = name_of(input);
+        let mut config = architecture.config(options.name.as_deref().unwrap_or(&name));
+        if let Some(tower) = options.tower
+            && config.image.is_none()
+            && config.text.is_none()
+        {
+            return Err(Error::NoTower { path: description.path, tower });
+        }
         schema::validate(&config).map_err(|invalid| Error::Key {
-            path: config_path.clone(),
-            key: config::own_key(&invalid.key),
+            path: description.path.clone(),
+            key: (description.own_key)(&invalid.key),
             expected: invalid.expected,
             found: invalid.found,
         })?;
 
         let mut warnings = Vec::new();
-        if let Some(image) = &mut config.image {
-            image.preprocessing = preprocessor::read(folder, architecture.image_size, crop, &mut warnings)?;
+        if let (Some(image), Some(described)) = (&mut config.image, &architecture.image) {
+            let own = folder.join(open_clip::CONFIG);
+            image.preprocessing = match layout {
+                Layout::HuggingFace => preprocessor::read(folder, described.size, options.crop, &mut warnings)?,
+                Layout::OpenAi { .. } if by != DescribedBy::Shapes && own.exists() => {
+                    open_clip::preprocessing(&own, described.size, options.crop)?
+                }
+                Layout::OpenAi { .. } => preprocessor::openai(described.size, options.crop),
+            };
         }
-        let (vocabulary, vocabulary_path) = vocabulary::read(folder, architecture.context_length)?;
-        let (expected, found) = (architecture.vocab_size, vocabulary.tokens.len());
-        if found != expected {
-            let problem = format!("expected {expected} tokens, the vocab_size of config.json, found {found}");
-            return Err(Error::Malformed { path: vocabulary_path, problem });
-        }
-        if let Some(text) = &mut config.text {
-            text.pooling = architecture.pooling(&config_path, vocabulary.end)?;
+        let mut tokenizer = None;
+        if let (Some(text), Some(described)) = (&mut config.text, &architecture.text) {
+            let (vocabulary, path) = match layout {
+                Layout::OpenAi { .. } if !vocabulary::is_in(folder) => {
+                    // open_clip writes the two special tokens otherwise, should a text have them.
+                    let specials = match by {
+                        DescribedBy::Shapes => ["<|startoftext|>", "<|endoftext|>"],
+                        _ => ["<start_of_text>", "<end_of_text>"],
+                    };
+                    (Vocabulary::clip(described.context_length, specials), weights.to_owned())
+                }
+                _ => vocabulary::read(folder, described.context_length)?,
+            };
+            let (expected, found) = (described.vocab_size, vocabulary.tokens.len());
+            if found != expected {
+                let own = if path == weights {
+                    " in CLIP's own vocabulary; put vocab.json and merges.txt beside the weights"
+                } else {
+                    ""
+                };
+                let problem = format!("expected {expected} tokens, the vocab_size of {by}, found {found}{own}");
+                return Err(Error::Malformed { path, problem });
+            }
+            text.pooling = described.pooling.rule(&description.path, description.eos_key, vocabulary.end)?;
             text.vocabulary = vocabulary.clone();
+            tokenizer = Some(Tokenizer::new(vocabulary).map_err(|error| Error::Vocabulary { path, error })?);
         }
-        let tokenizer = Tokenizer::new(vocabulary).map_err(|error| Error::Vocabulary { path: vocabulary_path, error })?;
 
-        let files = safetensors::open(folder)?;
-        let mut entries = HashMap::new();
-        for (file, weights) in files.iter().enumerate() {
-            entries.extend(weights.tensors.iter().map(|entry| (entry.name.as_str(), (file, entry))));
+        match tensors.scalar("logit_scale", &by)? {
+            Some(scale) => config.logit_scale = scale,
+            // Checkpoints of one encoder come without.
+            None if config.image.is_none() || config.text.is_none() => {}
+            None => tensors.miss("logit_scale"),
         }
-        // Some tools save the model as a part of another.
-        let prefix = if !entries.is_empty() && entries.keys().all(|name| name.starts_with("model.")) { "model." } else { "" };
-        let place = |file: usize| files[file].path.clone();
-        let weights_path = || if files.len() == 1 { place(0) } else { folder.to_owned() };
+        config.logit_bias = tensors.scalar("logit_bias", &by)?;
+        let mut sources = Vec::new();
+        for spec in schema::tensors(&config) {
+            let recipe = layout.recipe(spec.id);
+            sources.extend(tensors.source(spec, &recipe, &by)?);
+        }
+        tensors.all_taken(&by, |name| is_ignored(layout, options.tower, name))?;
+        let files = files.into_iter().map(|file| (file.path, file.bytes)).collect();
+        Ok(Self::new(input, name, config, tokenizer, files, sources, warnings))
+    }
 
-        let mut missing = Vec::new();
-        let logit_scale = format!("{prefix}logit_scale");
-        match entries.remove(logit_scale.as_str()) {
-            None => missing.push(logit_scale),
-            Some((file, entry)) => config.logit_scale = scalar(&files[file].path, entry)?,
+    /// A GGUF file as the source: one of ours, or of clip.cpp's converter, with weights that are not quantized.
+    fn from_gguf(input: &Path, path: &Path, bytes: Bytes, options: &Options) -> Result<Self, Error> {
+        if let Some(arch) = &options.arch {
+            return Err(Error::NeedlessArchitecture { path: path.to_owned(), name: arch.clone(), by: DescribedBy::Gguf });
+        }
+        let file = File::from_bytes(bytes.clone(), path)?;
+        let mut config = schema::from_file(&file)?;
+        let all: Vec<schema::TensorSpec> = schema::tensors(&config);
+        let named = |info: &&TensorInfo| !all.iter().any(|spec| spec.name == info.name);
+        let left: Vec<String> = file.tensors().iter().filter(named).map(|info| shown(&info.name)).collect();
+        if !left.is_empty() {
+            let (count, names) = (left.len(), left.into_iter().take(SHOWN_NAMES).collect());
+            return Err(Error::LeftOverTensors { path: path.to_owned(), names, count, by: DescribedBy::Gguf });
+        }
+        if let Some(tower) = options.tower {
+            match tower {
+                edgeclip_model::Tower::Image => config.text = None,
+                edgeclip_model::Tower::Text => config.image = None,
+            }
+            if config.image.is_none() && config.text.is_none() {
+                return Err(Error::NoTower { path: path.to_owned(), tower });
+            }
+        }
+        if let Some(name) = &options.name {
+            config.name = Some(name.clone());
         }
         let mut tensors = Vec::new();
         for spec in schema::tensors(&config) {
-            let name = format!("{prefix}{}", hugging_face_name(spec.id));
-            match entries.remove(name.as_str()) {
-                None => missing.push(name),
-                Some((file, entry)) => tensors.push(source_tensor(spec, file, &files[file].path, entry)?),
+            let missing = || edgeclip_model::Error::MissingTensor { file: path.to_owned(), name: spec.name.clone() };
+            let info = file.tensor(&spec.name).ok_or_else(missing)?;
+            if info.dims != spec.dims {
+                let (expected, found) = (spec.dims.clone(), info.dims.clone());
+                return Err(edgeclip_model::Error::Shape { file: path.to_owned(), name: spec.name, expected, found }.into());
             }
+            let (format, dtype) = match info.ty.id() {
+                0 => (Format::F32, ::safetensors::Dtype::F32),
+                1 => (Format::F16, ::safetensors::Dtype::F16),
+                30 => (Format::BF16, ::safetensors::Dtype::BF16),
+                _ => return Err(Error::Quantized { path: path.to_owned(), name: spec.name, found: info.ty.to_string() }),
+            };
+            let shape: Vec<usize> = spec.dims.iter().rev().map(|&dim| dim as usize).collect();
+            let strides = stored::contiguous(&shape);
+            let bytes = file.data(info).ok_or_else(missing)?;
+            let window = Stored { name: spec.name.clone(), dtype, shape, strides, bytes };
+            tensors.push(SourceTensor::new(spec, 0, format, window, None));
         }
-        if !missing.is_empty() {
-            let count = missing.len();
-            missing.truncate(SHOWN_NAMES);
-            return Err(Error::MissingTensors { path: weights_path(), names: missing, count });
-        }
-        // A buffer that older versions of transformers saved: 0, 1, 2 and so on.
-        let mut left: Vec<&str> = entries.into_keys().filter(|name| !name.ends_with("_model.embeddings.position_ids")).collect();
-        if !left.is_empty() {
-            left.sort_unstable();
-            let names = left.iter().take(SHOWN_NAMES).map(|name| shown(name)).collect();
-            return Err(Error::LeftOverTensors { path: weights_path(), names, count: left.len() });
-        }
+        let tokenizer = match &config.text {
+            None => None,
+            Some(text) => Some(
+                Tokenizer::new(text.vocabulary.clone()).map_err(|error| Error::Vocabulary { path: path.to_owned(), error })?,
+            ),
+        };
+        let name = config.name.clone().unwrap_or_else(|| name_of(input));
+        Ok(Self::new(input, name, config, tokenizer, vec![(path.to_owned(), bytes)], tensors, Vec::new()))
+    }
+
+    fn new(
+        path: &Path,
+        name: String,
+        config: Config,
+        tokenizer: Option<Tokenizer>,
+        files: Vec<(PathBuf, Bytes)>,
+        tensors: Vec<SourceTensor>,
+        warnings: Vec<String>,
+    ) -> Self {
         let index = tensors.iter().enumerate().map(|(i, tensor)| (tensor.spec.name.clone(), i)).collect();
-        let files = files.into_iter().map(|file| (file.path, file.bytes)).collect();
-        Ok(Self { path: folder.to_owned(), name: folder_name, config, tokenizer, files, tensors, index, warnings })
+        Self { path: path.to_owned(), name, config, tokenizer, files, tensors, index, warnings }
+    }
+
+    /// Where the weights came from, `sha256` being the hash of the files: a file that was converted before says it itself.
+    pub(crate) fn source(&self, sha256: &str) -> Source {
+        let own = || Source { name: self.name.clone(), sha256: sha256.to_owned() };
+        self.config.source.clone().unwrap_or_else(own)
     }
 
     /// Bytes of all weights' files.
@@ -149,7 +292,42 @@ impl Checkpoint {
     }
 }
 
-/// The source as the encoders see it: floats in place, computed in f32.
+/// The architecture of tensors: from the configuration beside them, from a name that was given, or from what they are themselves.
+fn describe(
+    folder: &Path,
+    weights: &Path,
+    layout: Layout,
+    script: Option<&[(String, String)]>,
+    tensors: &Tensors,
+    options: &Options,
+) -> Result<Description, Error> {
+    let own = folder.join(open_clip::CONFIG);
+    let activation = script.and_then(|classes| open_clip::script_activation(classes, tensors));
+    match (layout, &options.arch) {
+        (Layout::HuggingFace, None) => {
+            let path = folder.join("config.json");
+            if !path.exists() {
+                return Err(Error::NoConfig { path: folder.to_owned(), missing: "config.json" });
+            }
+            hugging_face::read(&path)
+        }
+        (Layout::HuggingFace, Some(name)) => {
+            let by = DescribedBy::File("config.json");
+            Err(Error::NeedlessArchitecture { path: weights.to_owned(), name: name.clone(), by })
+        }
+        (Layout::OpenAi { .. }, Some(name)) => open_clip::named(name, weights, tensors, layout),
+        // What is in the archive itself is more certain than what lies beside it.
+        (Layout::OpenAi { .. }, None) => match activation {
+            Some(activation @ (Activation::QuickGelu | Activation::Gelu | Activation::GeluTanh)) => {
+                open_clip::by_shapes(weights, tensors, layout, activation)
+            }
+            None if own.exists() => open_clip::read(&own),
+            None => Err(Error::NoArchitecture { path: weights.to_owned() }),
+        },
+    }
+}
+
+/// The source as the encoders see it: computed in f32.
 impl Weights for Checkpoint {
     fn path(&self) -> &Path {
         &self.path
@@ -158,7 +336,7 @@ impl Weights for Checkpoint {
     fn tensor(&self, name: &str) -> Result<Tensor, edgeclip_model::Error> {
         let missing = || edgeclip_model::Error::MissingTensor { file: self.path.clone(), name: name.into() };
         let source = &self.tensors[*self.index.get(name).ok_or_else(missing)?];
-        Ok(Tensor { format: source.format, dims: source.spec.dims.clone(), bytes: source.bytes.clone() })
+        Ok(Tensor { format: source.format, dims: source.spec.dims.clone(), bytes: source.read() })
     }
 
     fn is_quantized(&self) -> bool {
@@ -166,103 +344,14 @@ impl Weights for Checkpoint {
     }
 }
 
-fn folder_name(folder: &Path) -> String {
-    let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    full.file_name().map_or_else(|| "clip".into(), |name| name.to_string_lossy().into_owned())
+fn parent(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn format_of(path: &Path, entry: &Entry) -> Result<Format, Error> {
-    match entry.dtype {
-        Dtype::F32 => Ok(Format::F32),
-        Dtype::F16 => Ok(Format::F16),
-        Dtype::BF16 => Ok(Format::BF16),
-        other => Err(Error::Dtype { path: path.to_owned(), name: shown(&entry.name), found: other.to_string() }),
-    }
-}
-
-fn shape(entry: &Entry) -> Vec<u64> {
-    entry.shape.iter().map(|&dim| dim as u64).collect()
-}
-
-fn source_tensor(spec: schema::TensorSpec, file: usize, path: &Path, entry: &Entry) -> Result<SourceTensor, Error> {
-    // PyTorch states the contiguous dimension last.
-    let expected: Vec<u64> = spec.dims.iter().rev().copied().collect();
-    let (name, found) = (entry.name.clone(), shape(entry));
-    if found != expected {
-        return Err(Error::Shape { path: path.to_owned(), name, expected, found });
-    }
-    Ok(SourceTensor { spec, file, format: format_of(path, entry)?, name, bytes: entry.bytes.clone() })
-}
-
-/// A tensor of one value, with or without a dimension.
-fn scalar(path: &Path, entry: &Entry) -> Result<f32, Error> {
-    if !matches!(entry.shape.as_slice(), [] | [1]) {
-        return Err(Error::Shape { path: path.to_owned(), name: entry.name.clone(), expected: Vec::new(), found: shape(entry) });
-    }
-    let mut value = [0f32];
-    format_of(path, entry)?.dequantize(&entry.bytes, &mut value);
-    if !value[0].is_finite() {
-        return Err(Error::NotFinite { path: path.to_owned(), name: entry.name.clone(), index: 0, value: value[0] });
-    }
-    Ok(value[0])
-}
-
-/// The name that transformers' `CLIPModel` has for a tensor of the schema.
-fn hugging_face_name(id: Id) -> String {
-    let model = match id.tower {
-        Tower::Text => "text_model",
-        Tower::Image => "vision_model",
-    };
-    let layer = |block: usize, part: &str| format!("{model}.encoder.layers.{block}.{part}");
-    let stem = match (id.piece, id.tower) {
-        // The one tensor without an ending.
-        (Piece::ClassEmbedding, _) => return format!("{model}.embeddings.class_embedding"),
-        (Piece::Projection, Tower::Text) => "text_projection".to_owned(),
-        (Piece::Projection, Tower::Image) => "visual_projection".to_owned(),
-        (Piece::TokenEmbedding, _) => format!("{model}.embeddings.token_embedding"),
-        (Piece::PositionEmbedding, _) => format!("{model}.embeddings.position_embedding"),
-        (Piece::PatchEmbedding, _) => format!("{model}.embeddings.patch_embedding"),
-        // transformers' own spelling.
-        (Piece::PreNorm, _) => format!("{model}.pre_layrnorm"),
-        (Piece::PostNorm, Tower::Image) => format!("{model}.post_layernorm"),
-        (Piece::PostNorm, Tower::Text) => format!("{model}.final_layer_norm"),
-        (Piece::Query(block), _) => layer(block, "self_attn.q_proj"),
-        (Piece::Key(block), _) => layer(block, "self_attn.k_proj"),
-        (Piece::Value(block), _) => layer(block, "self_attn.v_proj"),
-        (Piece::AttentionOutput(block), _) => layer(block, "self_attn.out_proj"),
-        (Piece::Norm1(block), _) => layer(block, "layer_norm1"),
-        (Piece::Norm2(block), _) => layer(block, "layer_norm2"),
-        (Piece::MlpIn(block), _) => layer(block, "mlp.fc1"),
-        (Piece::MlpOut(block), _) => layer(block, "mlp.fc2"),
-    };
-    format!("{stem}.{}", if id.bias { "bias" } else { "weight" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Names as transformers 5.23 writes them.
-    #[test]
-    fn names_are_transformers() {
-        let (text, image) = (Tower::Text, Tower::Image);
-        for (id, expected) in [
-            (Id::weight(text, Piece::TokenEmbedding), "text_model.embeddings.token_embedding.weight"),
-            (Id::weight(text, Piece::PositionEmbedding), "text_model.embeddings.position_embedding.weight"),
-            (Id::bias(text, Piece::Query(11)), "text_model.encoder.layers.11.self_attn.q_proj.bias"),
-            (Id::weight(text, Piece::MlpIn(0)), "text_model.encoder.layers.0.mlp.fc1.weight"),
-            (Id::bias(text, Piece::PostNorm), "text_model.final_layer_norm.bias"),
-            (Id::weight(image, Piece::ClassEmbedding), "vision_model.embeddings.class_embedding"),
-            (Id::weight(image, Piece::PatchEmbedding), "vision_model.embeddings.patch_embedding.weight"),
-            (Id::weight(image, Piece::PreNorm), "vision_model.pre_layrnorm.weight"),
-            (Id::weight(image, Piece::AttentionOutput(3)), "vision_model.encoder.layers.3.self_attn.out_proj.weight"),
-            (Id::weight(image, Piece::MlpOut(3)), "vision_model.encoder.layers.3.mlp.fc2.weight"),
-            (Id::bias(image, Piece::Norm2(3)), "vision_model.encoder.layers.3.layer_norm2.bias"),
-            (Id::weight(image, Piece::PostNorm), "vision_model.post_layernorm.weight"),
-            (Id::weight(text, Piece::Projection), "text_projection.weight"),
-            (Id::weight(image, Piece::Projection), "visual_projection.weight"),
-        ] {
-            assert_eq!(hugging_face_name(id), expected);
-        }
-    }
+/// The folder's name, or the file's without its ending.
+fn name_of(input: &Path) -> String {
+    // Of a link its own name, not that of what it leads to; `.` and `..` have names too.
+    let full = if input.file_name().is_some() { input.to_owned() } else { input.canonicalize().unwrap_or_default() };
+    let name = if full.is_dir() { full.file_name() } else { full.file_stem() };
+    name.map_or_else(|| "clip".into(), |name| name.to_string_lossy().into_owned())
 }

@@ -10,12 +10,17 @@ use crate::Error;
 
 const LIMIT: u64 = 1 << 20;
 
+/// OpenAI's preprocessing, for inputs with sides of `image_size` pixels.
+pub(super) fn openai(image_size: usize, crop: CropRule) -> Spec {
+    Spec { crop, ..Spec::openai(u32::try_from(image_size).unwrap_or(u32::MAX)) }
+}
+
 /// The preprocessing of the folder's model, whose input has sides of `image_size` pixels.
 ///
 /// The crop rule is the caller's: a checkpoint does not say it, and the pipelines that exist differ.
 pub(super) fn read(folder: &Path, image_size: usize, crop: CropRule, warnings: &mut Vec<String>) -> Result<Spec, Error> {
-    let size = u32::try_from(image_size).unwrap_or(u32::MAX);
-    let own = Spec { crop, ..Spec::openai(size) };
+    let own = openai(image_size, crop);
+    let size = own.size;
     // Since version 5 transformers may write everything about inputs into one file.
     let (separate, joint) = (folder.join("preprocessor_config.json"), folder.join("processor_config.json"));
     if separate.exists() {

@@ -44,6 +44,11 @@ enum Merge {
     Pair(String, String),
 }
 
+/// Whether a folder has a tokenizer's lists.
+pub(super) fn is_in(folder: &Path) -> bool {
+    folder.join("tokenizer.json").exists() || (folder.join("vocab.json").exists() && folder.join("merges.txt").exists())
+}
+
 /// The vocabulary of a folder, and the file that most of it came from.
 ///
 /// The start and end tokens are those that the tokenizer's settings name; ids in config.json are not asked, because old ones are wrong.
@@ -70,7 +75,7 @@ pub(super) fn read(folder: &Path, context_length: usize) -> Result<(Vocabulary, 
         (joint, ids, model.merges.into_iter().map(line).collect())
     } else {
         let missing = if list.exists() { "merges.txt (or tokenizer.json)" } else { "vocab.json (or tokenizer.json)" };
-        return Err(Error::NoCheckpoint { path: folder.to_owned(), missing, unread: Vec::new() });
+        return Err(Error::NoConfig { path: folder.to_owned(), missing });
     };
     let tokens = in_order(&path, ids)?;
     let [start, end] = special_tokens(folder)?;
