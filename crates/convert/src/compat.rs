@@ -50,3 +50,51 @@ pub(crate) fn check(config: &Config, target: Target) -> Result<Vec<String>, Stri
         _ => Err("it has one activation for both encoders, here they differ".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Options, checkpoint::Checkpoint};
+
+    /// A configuration that clip.cpp takes.
+    fn config() -> Config {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
+        let mut config = Checkpoint::open(&folder, &Options::default()).unwrap().config;
+        config.image.as_mut().unwrap().tower.layers = 12;
+        let text = config.text.as_mut().unwrap();
+        text.tower.layers = 12;
+        (text.vocabulary.start, text.vocabulary.end) = SPECIALS;
+        config
+    }
+
+    #[test]
+    fn what_it_takes_and_what_not() {
+        let refusal = |edit: &dyn Fn(&mut Config)| {
+            let mut config = config();
+            edit(&mut config);
+            check(&config, Target::F16)
+        };
+        assert_eq!(refusal(&|_| ()), Ok(Vec::new()));
+        assert_eq!(refusal(&|config| config.text = None), Ok(Vec::new()));
+        let counts = "it knows ViT-B/32, B/16, L/14 and H/14 by their numbers of tensors (197, 200, 389, 392, 397, 520, 589, 909), this \
+                      model has 381";
+        assert_eq!(refusal(&|config| config.image.as_mut().unwrap().tower.layers = 11), Err(counts.to_owned()));
+        assert_eq!(
+            refusal(&|config| config.text.as_mut().unwrap().vocabulary.end = 8191),
+            Err("its start and end tokens are 49406 and 49407, here they are 49406 and 8191".to_owned())
+        );
+        let gelu = |config: &mut Config, both: bool| {
+            config.image.as_mut().unwrap().tower.activation = Activation::Gelu;
+            if both {
+                config.text.as_mut().unwrap().tower.activation = Activation::Gelu;
+            }
+        };
+        assert_eq!(
+            refusal(&|config| gelu(config, false)),
+            Err("it has one activation for both encoders, here they differ".to_owned())
+        );
+        assert_eq!(refusal(&|config| gelu(config, true)).map(|warnings| warnings.len()), Ok(1));
+    }
+}

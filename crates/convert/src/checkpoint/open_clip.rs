@@ -355,3 +355,97 @@ fn own_key(key: &str) -> String {
     };
     format!("model_cfg.{section}.{name}")
 }
+
+#[cfg(test)]
+mod tests {
+    use edgeclip_model::schema;
+    use serde_json::json;
+
+    use super::*;
+
+    fn model(value: &Value) -> Result<Architecture, Error> {
+        architecture(&Object::new(Path::new("m"), value.as_object().unwrap().clone()))
+    }
+
+    fn base() -> Value {
+        json!({"embed_dim": 8, "vision_cfg": {"width": 64, "layers": 1}, "text_cfg": {"width": 32, "heads": 2, "layers": 1}})
+    }
+
+    /// Widths, heads and depths as open_clip builds them.
+    #[test]
+    fn every_architecture_of_the_list() {
+        let known: Map<String, Value> = serde_json::from_str(ARCHITECTURES).unwrap();
+        assert!(known.len() >= 30, "{}", known.len());
+        for (name, value) in &known {
+            let found = model(value).unwrap_or_else(|error| panic!("{name}: {error}"));
+            schema::validate(&found.config(name)).unwrap_or_else(|invalid| panic!("{name}: {invalid:?}"));
+        }
+        for (_, open_clip) in OPENAI_NAMES {
+            let image = model(&known[open_clip]).unwrap().image.unwrap();
+            assert_eq!(image.tower.activation, Activation::QuickGelu, "{open_clip}");
+        }
+        let big = model(&known["ViT-bigG-14"]).unwrap();
+        let image = big.image.unwrap();
+        assert_eq!((image.tower.heads, image.tower.mlp, image.tower.layers, image.patch), (16, 8192, 48, 14));
+        assert_eq!((image.tower.activation, big.text.unwrap().tower.heads), (Activation::Gelu, 20));
+    }
+
+    #[test]
+    fn options_of_the_towers() {
+        let mut value = base();
+        value["vision_cfg"]["act_kwargs"] = json!({"approximate": "tanh"});
+        value["vision_cfg"]["norm_kwargs"] = json!({"eps": 1e-6});
+        value["text_cfg"]["pool_type"] = json!("eos");
+        value["text_cfg"]["eos_id"] = json!(7);
+        value["text_cfg"]["mlp_ratio"] = json!(4.9231);
+        let found = model(&value).unwrap();
+        let (image, text) = (found.image.unwrap(), found.text.unwrap());
+        assert_eq!((image.tower.activation, image.tower.eps, image.tower.heads), (Activation::GeluTanh, 1e-6, 1));
+        assert_eq!((text.tower.activation, text.tower.eps, text.tower.mlp), (Activation::Gelu, 1e-5, 157));
+        assert!(matches!(text.pooling, Pooling::Token(7)));
+    }
+
+    #[test]
+    fn what_the_encoders_do_not_have_is_refused_by_its_key() {
+        let refusal = |edit: &dyn Fn(&mut Value)| {
+            let mut value = base();
+            edit(&mut value);
+            model(&value).unwrap_err().to_string()
+        };
+        let off = "expected it off or absent: models with it cannot be converted yet";
+        assert_eq!(
+            refusal(&|m| m["vision_cfg"]["no_ln_pre"] = json!(true)),
+            format!("m: vision_cfg.no_ln_pre: {off}, found true")
+        );
+        assert_eq!(refusal(&|m| m["text_cfg"]["embed_cls"] = json!(true)), format!("m: text_cfg.embed_cls: {off}, found true"));
+        assert_eq!(
+            refusal(&|m| m["text_cfg"]["no_causal_mask"] = json!(true)),
+            format!("m: text_cfg.no_causal_mask: {off}, found true")
+        );
+        assert_eq!(
+            refusal(&|m| m["vision_cfg"]["timm_model_name"] = json!("vit_so400m")),
+            "m: vision_cfg.timm_model_name: expected none: only open_clip's own transformers can be converted yet, found \"vit_so400m\""
+        );
+        assert_eq!(
+            refusal(&|m| m["vision_cfg"]["pool_type"] = json!("avg")),
+            "m: vision_cfg.pool_type: expected tok, found \"avg\""
+        );
+        assert_eq!(
+            refusal(&|m| m["text_cfg"]["tokenizer_kwargs"] = json!({"clean": "canonicalize"})),
+            "m: text_cfg.tokenizer_kwargs.clean: expected lower, found \"canonicalize\""
+        );
+        assert_eq!(
+            refusal(&|m| m["multimodal_cfg"] = json!({"width": 4})),
+            format!("m: multimodal_cfg: {off}, found {{\"width\":4}}")
+        );
+        assert!(
+            model(&{
+                let mut value = base();
+                value["vision_cfg"]["attentional_pool"] = json!(false);
+                value["text_cfg"]["hf_tokenizer_name"] = json!("");
+                value
+            })
+            .is_ok()
+        );
+    }
+}
