@@ -46,6 +46,7 @@ const MODEL_KEYS: &[&str] = &[
     "custom_text",
     "init_logit_scale",
     "init_logit_bias",
+    "nonscalar_logit_scale",
     "cast_dtype",
     "output_dict",
 ];
