@@ -5,6 +5,8 @@ mod json;
 mod preprocessor;
 mod safetensors;
 mod stored;
+#[cfg_attr(not(test), expect(dead_code, reason = "the layouts are not there yet"))]
+mod torch;
 mod vocabulary;
 
 use std::{
