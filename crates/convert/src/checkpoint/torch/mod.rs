@@ -49,7 +49,7 @@ pub(super) fn read(path: &Path, bytes: &Bytes) -> Result<Archive, Error> {
     let archive = if bytes.starts_with(b"PK") {
         read_zip(bytes)
     } else if is_tar(bytes) {
-        Err("a tar archive as PyTorch wrote before 0.2, which is not read; load it and save it with a newer PyTorch".into())
+        Err("a tar archive as the oldest PyTorch wrote, which is not read; load it and save it with a newer PyTorch".into())
     } else {
         read_legacy(bytes)
     };
@@ -77,7 +77,9 @@ fn read_zip(bytes: &Bytes) -> Result<Archive, String> {
         // Older ones do not say it.
         None | Some(b"little") => {}
         Some(b"big") => return Err(BIG_ENDIAN.into()),
-        Some(other) => return Err(format!("expected the byte order \"little\", found \"{}\"", lossy(other))),
+        Some(other) => {
+            return Err(format!("expected the byte order \"little\", found \"{}\"", lossy(&other[..other.len().min(16)])));
+        }
     }
     let script = zip.find(&name(b"constants.pkl"))?.is_some();
     let data = content("data.pkl")?.ok_or("it has no data.pkl")?;
@@ -119,8 +121,7 @@ fn prefix<'a>(zip: &Zip<'a>) -> Result<&'a [u8], String> {
     match prefixes[..] {
         [prefix] => Ok(prefix),
         [] if zip.names().any(|name| of(name, b"model.json").is_some()) => {
-            Err("a TorchScript archive as PyTorch wrote before 1.4, which is not read; load it and save it with a newer PyTorch"
-                .into())
+            Err("an early TorchScript archive (model.json), which is not read; load it and save it with a newer PyTorch".into())
         }
         [] => {
             let mut names: Vec<&[u8]> = zip.names().collect();

@@ -291,7 +291,7 @@ impl<'a> Machine<'a> {
             b'N' => self.push(Value::None)?,
             0x88 => self.push(Value::Bool(true))?,
             0x89 => self.push(Value::Bool(false))?,
-            b'K' | b'M' | b'J' | 0x8a | 0x8b => self.integer(opcode, at)?,
+            b'K' | b'M' | b'J' | 0x8a | 0x8b => self.integer(opcode)?,
             b'G' => {
                 self.take(8)?;
                 self.push(Value::Opaque)?;
@@ -388,7 +388,7 @@ impl<'a> Machine<'a> {
         Ok(Span { start: start as u32, length: length as u32 })
     }
 
-    fn integer(&mut self, opcode: u8, at: usize) -> Result<(), String> {
+    fn integer(&mut self, opcode: u8) -> Result<(), String> {
         let value = match opcode {
             b'K' => Value::Int(self.number(1)? as i64),
             b'M' => Value::Int(self.number(2)? as i64),
@@ -406,7 +406,6 @@ impl<'a> Machine<'a> {
                 }
             }
         };
-        debug_assert!(at < self.pickle.end);
         self.push(value)
     }
 
@@ -614,6 +613,9 @@ impl<'a> Machine<'a> {
         let Value::Text(key) = *key else {
             return Err(wrong(&format!("with a text for a key, found {}", self.pickle.shown(*key))));
         };
+        if key.length as usize > NAME {
+            return Err(wrong(&format!("with a key of at most {NAME} bytes, found {}", key.length)));
+        }
         let Some(count) = size(*count) else {
             return Err(wrong(&format!("with a number of elements, found {}", self.pickle.shown(*count))));
         };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     super::stored::Stored,
-    pickle::{NAME, Pickle, Row, Value},
+    pickle::{NAME, Pickle, Row, VALUES, Value},
 };
 use crate::error::{SHOWN_NAMES, shown};
 
@@ -75,11 +75,17 @@ pub(super) fn modules(pickle: &Pickle<'_>) -> Result<(Vec<Named>, Vec<Class>), S
     let (mut named, mut classes) = (Vec::new(), Vec::new());
     // Modules whose attributes are still to be looked at; the last one is next.
     let mut open = vec![(String::new(), root, 0)];
+    let mut seen = 0;
     while let Some((path, object, depth)) = open.pop() {
         let (class, attributes) = pickle.object(object)?;
         push(&mut classes, (path.clone(), class))?;
         let mut names = HashSet::new();
         let mut inner = Vec::new();
+        // A module in many places is looked at in each.
+        seen += attributes.map_or(0, |row| pickle.entries(row).count());
+        if seen > VALUES {
+            return Err(too_many());
+        }
         for (key, value) in attributes.into_iter().flat_map(|row| pickle.entries(row)) {
             if !matches!(value, Value::Tensor(_) | Value::Object(_)) {
                 continue;
@@ -146,7 +152,7 @@ pub(super) fn window(pickle: &Pickle<'_>, tensor: Row, name: String, raw: &Bytes
     let (shape, strides) = pickle.dimensions(&tensor)?;
     let size = dtype.bitsize() / 8;
     let elements = shape.iter().try_fold(1usize, |product, dimension| product.checked_mul(*dimension));
-    let too_large = || format!("its shape {shape:?} has more elements than the file has bytes");
+    let too_large = || format!("its shape {} has more elements than the whole file", shown(&format!("{shape:?}")));
     // Where a dimension is 0, nothing is reached.
     if shape.contains(&0) {
         return Ok(Stored { name, dtype, shape, strides, bytes: raw.slice(0..0) });
@@ -158,8 +164,10 @@ pub(super) fn window(pickle: &Pickle<'_>, tensor: Row, name: String, raw: &Bytes
     let end = last.and_then(|last| last.checked_add(1)?.checked_mul(size)).filter(|end| *end <= raw.len());
     let end = end.ok_or_else(|| {
         format!(
-            "its elements (offset {}, shape {shape:?}, strides {strides:?}, {dtype}) reach beyond its storage of {} bytes",
+            "its elements (offset {}, shape {}, strides {}, {dtype}) reach beyond its storage of {} bytes",
             tensor.offset,
+            shown(&format!("{shape:?}")),
+            shown(&format!("{strides:?}")),
             raw.len()
         )
     })?;
