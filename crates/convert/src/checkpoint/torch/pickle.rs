@@ -1,0 +1,682 @@
+//! Pickles, read by an interpreter that makes values and does nothing else. The opcodes are those that pickle protocols 2 to 5 and
+//! PyTorch's own C++ pickler write; names are those of `globals`; everything else is refused by name.
+//!
+//! Values are small and copied, containers are rows of a table that values point into: whatever a pickle builds, be it nested as deep as
+//! the file is long or holding itself, nothing here recurses, and memory is bounded by [`VALUES`].
+
+use safetensors::Dtype;
+
+use super::globals::{self, Global};
+use crate::error::shown;
+
+/// Largest pickle that is read. Those of checkpoints with optimizer states have less than 1 MB.
+pub(super) const LIMIT: usize = 64 << 20;
+
+/// Most values that a pickle may make: some 25 a tensor is usual. At 16 bytes each, with containers, less than 300 MB.
+pub(super) const VALUES: usize = 1 << 21;
+
+/// Longest name of a tensor, bytes.
+pub(super) const NAME: usize = 1024;
+
+/// Most dimensions of a tensor, which is PyTorch's own limit.
+const RANK: u32 = 64;
+
+/// A piece of the pickle, or of [`Pickle::items`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    start: u32,
+    length: u32,
+}
+
+impl Span {
+    fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.start as usize + self.length as usize
+    }
+}
+
+/// An index of one of the pickle's tables.
+pub(super) type Row = u32;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// An integer of more than 8 bytes, little-endian, in the pickle.
+    Long(Span),
+    /// In the pickle.
+    Text(Span),
+    /// In [`Pickle::items`].
+    Tuple(Span),
+    /// A row of the containers.
+    List(Row),
+    /// A row of the containers: key, value, key, value.
+    Dict(Row),
+    Object(Row),
+    Global(Global),
+    Storage(Row),
+    Tensor(Row),
+    /// Of no interest.
+    Opaque,
+}
+
+/// An object of a TorchScript archive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Object {
+    class: Span,
+    /// A row of the containers, as of a dict.
+    attributes: Option<Row>,
+}
+
+/// Raw data outside the pickle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Storage {
+    key: Span,
+    /// None: bytes.
+    pub(super) dtype: Option<Dtype>,
+    /// Elements of the whole.
+    pub(super) count: usize,
+    /// Of the pre-zip format: the first element and the number of elements that it is a view of.
+    pub(super) view: Option<(usize, usize)>,
+}
+
+impl Storage {
+    /// Bytes of an element.
+    pub(super) fn unit(&self) -> usize {
+        self.dtype.map_or(1, |dtype| dtype.bitsize() / 8)
+    }
+}
+
+/// A tensor as the pickle describes it; not checked against the storage.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tensor {
+    pub(super) storage: Row,
+    pub(super) dtype: Option<Dtype>,
+    /// Elements before the first.
+    pub(super) offset: usize,
+    shape: Span,
+    strides: Span,
+}
+
+/// What a pickle holds.
+#[derive(Debug)]
+pub(super) struct Pickle<'a> {
+    bytes: &'a [u8],
+    /// Where it ends.
+    pub(super) end: usize,
+    pub(super) root: Value,
+    items: Vec<Value>,
+    containers: Vec<Vec<Value>>,
+    objects: Vec<Object>,
+    pub(super) storages: Vec<Storage>,
+    tensors: Vec<Tensor>,
+}
+
+impl<'a> Pickle<'a> {
+    /// Reads the pickle that `bytes` start with. `script`: classes of TorchScript are allowed.
+    ///
+    /// # Errors
+    /// What is wrong with it, on one line.
+    pub(super) fn read(bytes: &'a [u8], script: bool) -> Result<Self, String> {
+        let pickle = Self {
+            bytes: &bytes[..bytes.len().min(LIMIT)],
+            end: 0,
+            root: Value::None,
+            items: Vec::new(),
+            containers: Vec::new(),
+            objects: Vec::new(),
+            storages: Vec::new(),
+            tensors: Vec::new(),
+        };
+        let mut machine =
+            Machine { pickle, script, stack: Vec::new(), marks: Vec::new(), memo: Vec::new(), memoized: 0, made: 0 };
+        match machine.run() {
+            Ok(root) => Ok(Self { root, ..machine.pickle }),
+            Err(_) if machine.pickle.end >= LIMIT => Err(format!("the pickle is larger than {LIMIT} bytes; is it a checkpoint?")),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// A text, if it is one.
+    pub(super) fn text(&self, value: Value) -> Option<&'a str> {
+        std::str::from_utf8(self.raw(value)?).ok()
+    }
+
+    /// The bytes of a text.
+    pub(super) fn raw(&self, value: Value) -> Option<&'a [u8]> {
+        match value {
+            Value::Text(span) => Some(&self.bytes[span.range()]),
+            _ => None,
+        }
+    }
+
+    /// Whether it is this text.
+    pub(super) fn is(&self, value: Value, text: &str) -> bool {
+        self.raw(value) == Some(text.as_bytes())
+    }
+
+    pub(super) fn is_long(&self, value: Value, digits: &[u8]) -> bool {
+        matches!(value, Value::Long(span) if &self.bytes[span.range()] == digits)
+    }
+
+    /// Keys and values of a dict, in its order.
+    pub(super) fn entries(&self, dict: Row) -> impl Iterator<Item = (Value, Value)> {
+        self.containers[dict as usize].chunks_exact(2).map(|pair| (pair[0], pair[1]))
+    }
+
+    /// The value of a key that is a text: the last one, as Python has it.
+    pub(super) fn get(&self, dict: Row, key: &str) -> Option<Value> {
+        self.entries(dict).filter(|(other, _)| self.is(*other, key)).map(|(_, value)| value).last()
+    }
+
+    pub(super) fn list(&self, list: Row) -> &[Value] {
+        &self.containers[list as usize]
+    }
+
+    /// Class and attributes of an object.
+    pub(super) fn object(&self, object: Row) -> Result<(String, Option<Row>), String> {
+        let Object { class, attributes } = self.objects[object as usize];
+        Ok((self.name(Value::Text(class))?.replace('\n', "."), attributes))
+    }
+
+    pub(super) fn tensor(&self, tensor: Row) -> Tensor {
+        self.tensors[tensor as usize]
+    }
+
+    pub(super) fn key(&self, storage: &Storage) -> &'a [u8] {
+        &self.bytes[storage.key.range()]
+    }
+
+    /// A key of a dict for people and for names: not longer than names are.
+    pub(super) fn name(&self, value: Value) -> Result<&'a str, String> {
+        match value {
+            Value::Text(span) if span.length as usize > NAME => {
+                Err(format!("expected names of at most {NAME} bytes, found one of {}", span.length))
+            }
+            value => self.text(value).ok_or_else(|| format!("expected names that are texts, found {}", self.shown(value))),
+        }
+    }
+
+    /// Shape and strides of a tensor.
+    pub(super) fn dimensions(&self, tensor: &Tensor) -> Result<(Vec<usize>, Vec<usize>), String> {
+        let sizes = |what: &str, span: Span| -> Result<Vec<usize>, String> {
+            let size = |value: &Value| {
+                size(*value).ok_or_else(|| format!("expected {what} of whole numbers, found {}", self.shown(*value)))
+            };
+            self.items[span.range()].iter().map(size).collect()
+        };
+        let (shape, strides) = (sizes("a shape", tensor.shape)?, sizes("strides", tensor.strides)?);
+        if shape.len() != strides.len() {
+            return Err(format!("expected as many strides as dimensions, found {} and {}", strides.len(), shape.len()));
+        }
+        Ok((shape, strides))
+    }
+
+    /// A value in an error message.
+    pub(super) fn shown(&self, value: Value) -> String {
+        match value {
+            Value::None => "None".into(),
+            Value::Bool(true) => "True".into(),
+            Value::Bool(false) => "False".into(),
+            Value::Int(value) => value.to_string(),
+            Value::Long(_) => "a large number".into(),
+            Value::Text(span) => format!("\"{}\"", shown(&String::from_utf8_lossy(&self.bytes[span.range()]))),
+            Value::Tuple(_) => "a tuple".into(),
+            Value::List(_) => "a list".into(),
+            Value::Dict(_) => "a dict".into(),
+            Value::Object(_) => "a module".into(),
+            Value::Global(_) => "a class".into(),
+            Value::Storage(_) => "a storage".into(),
+            Value::Tensor(_) => "a tensor".into(),
+            Value::Opaque => "another object".into(),
+        }
+    }
+}
+
+fn size(value: Value) -> Option<usize> {
+    match value {
+        Value::Int(value) => usize::try_from(value).ok(),
+        _ => None,
+    }
+}
+
+struct Machine<'a> {
+    pickle: Pickle<'a>,
+    script: bool,
+    stack: Vec<Value>,
+    /// Heights of the stack.
+    marks: Vec<usize>,
+    memo: Vec<Option<Value>>,
+    memoized: usize,
+    /// Values made, and marks.
+    made: usize,
+}
+
+impl<'a> Machine<'a> {
+    fn run(&mut self) -> Result<Value, String> {
+        let protocol = match self.take(2)? {
+            [0x80, protocol] => *protocol,
+            _ => return Err("not a pickle that PyTorch writes: expected protocol 2 to 5, found none".into()),
+        };
+        if !(2..=5).contains(&protocol) {
+            return Err(format!("expected pickle protocol 2 to 5, found {protocol}"));
+        }
+        loop {
+            let at = self.pickle.end;
+            let opcode = self.byte()?;
+            if opcode == b'.' {
+                return self.pop(at);
+            }
+            self.step(opcode, at)?;
+        }
+    }
+
+    fn step(&mut self, opcode: u8, at: usize) -> Result<(), String> {
+        match opcode {
+            b'(' => {
+                self.count()?;
+                self.marks.push(self.stack.len());
+            }
+            b'0' => {
+                self.pop(at)?;
+            }
+            b'1' => {
+                let mark = self.mark(at)?;
+                self.stack.truncate(mark);
+            }
+            b'2' => {
+                let value = self.top(at)?;
+                self.push(value)?;
+            }
+            b'N' => self.push(Value::None)?,
+            0x88 => self.push(Value::Bool(true))?,
+            0x89 => self.push(Value::Bool(false))?,
+            b'K' | b'M' | b'J' | 0x8a | 0x8b => self.integer(opcode)?,
+            b'G' => {
+                self.take(8)?;
+                self.push(Value::Opaque)?;
+            }
+            // Python 2 has its texts in the three of byte strings.
+            b'X' | 0x8c | 0x8d | b'T' | b'U' => {
+                let text = self.counted(match opcode {
+                    b'X' | b'T' => 4,
+                    0x8d => 8,
+                    _ => 1,
+                })?;
+                self.push(Value::Text(text))?;
+            }
+            b'B' | b'C' | 0x8e | 0x96 => {
+                self.counted(match opcode {
+                    b'B' => 4,
+                    b'C' => 1,
+                    _ => 8,
+                })?;
+                self.push(Value::Opaque)?;
+            }
+            b')' => self.tuple(self.stack.len())?,
+            b't' => {
+                let mark = self.mark(at)?;
+                self.tuple(mark)?;
+            }
+            0x85..=0x87 => {
+                let from = self.beneath(usize::from(opcode - 0x84), at)?;
+                self.tuple(from)?;
+            }
+            b']' | b'}' => {
+                let row = self.container()?;
+                self.push(if opcode == b']' { Value::List(row) } else { Value::Dict(row) })?;
+            }
+            0x8f => self.push(Value::Opaque)?,
+            0x91 => {
+                let mark = self.mark(at)?;
+                self.stack.truncate(mark);
+                self.push(Value::Opaque)?;
+            }
+            b'a' | b'e' | 0x90 | b's' | b'u' => self.extend(opcode, at)?,
+            b'c' | 0x93 => self.global(opcode, at)?,
+            b'R' | 0x81 | 0x92 => self.call(opcode, at)?,
+            b'b' => self.build(at)?,
+            b'Q' => self.persistent(at)?,
+            b'q' | b'r' | 0x94 => self.memoize(opcode, at)?,
+            b'h' | b'j' => {
+                let index = self.number(if opcode == b'h' { 1 } else { 4 })?;
+                let value = self.memo.get(index).copied().flatten();
+                self.push(value.ok_or_else(|| broken(at, &format!("number {index} was never memoized")))?)?;
+            }
+            // A frame's length says nothing that its opcodes do not.
+            0x95 => {
+                self.take(8)?;
+            }
+            other => {
+                return Err(format!("the pickle has the opcode {} at byte {at}, which no state dict needs", opcode_name(other)));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
+        let rest = &self.pickle.bytes[self.pickle.end..];
+        match rest.get(..length) {
+            Some(taken) => {
+                self.pickle.end += length;
+                Ok(taken)
+            }
+            None => {
+                self.pickle.end = self.pickle.bytes.len();
+                Err(format!("the pickle is truncated: it ends after {} bytes; get the file again", self.pickle.end))
+            }
+        }
+    }
+
+    fn byte(&mut self) -> Result<u8, String> {
+        Ok(self.take(1)?[0])
+    }
+
+    /// An unsigned number of up to 8 bytes.
+    fn number(&mut self, length: usize) -> Result<usize, String> {
+        let mut bytes = [0; 8];
+        bytes[..length].copy_from_slice(self.take(length)?);
+        // What no usize holds is beyond any file too.
+        Ok(usize::try_from(u64::from_le_bytes(bytes)).unwrap_or(usize::MAX))
+    }
+
+    /// Bytes after their length.
+    fn counted(&mut self, width: usize) -> Result<Span, String> {
+        let length = self.number(width)?;
+        let start = self.pickle.end;
+        self.take(length)?;
+        Ok(Span { start: start as u32, length: length as u32 })
+    }
+
+    fn integer(&mut self, opcode: u8) -> Result<(), String> {
+        let value = match opcode {
+            b'K' => Value::Int(self.number(1)? as i64),
+            b'M' => Value::Int(self.number(2)? as i64),
+            b'J' => Value::Int(i64::from(self.number(4)? as u32 as i32)),
+            _ => {
+                let span = self.counted(if opcode == 0x8a { 1 } else { 4 })?;
+                let digits = &self.pickle.bytes[span.range()];
+                if digits.len() > 8 {
+                    Value::Long(span)
+                } else {
+                    let sign = if digits.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
+                    let mut bytes = [sign; 8];
+                    bytes[..digits.len()].copy_from_slice(digits);
+                    Value::Int(i64::from_le_bytes(bytes))
+                }
+            }
+        };
+        self.push(value)
+    }
+
+    fn count(&mut self) -> Result<(), String> {
+        self.made += 1;
+        if self.made > VALUES {
+            return Err(format!("the pickle makes more than {VALUES} values; is it a checkpoint?"));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), String> {
+        self.count()?;
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn pop(&mut self, at: usize) -> Result<Value, String> {
+        let from = self.beneath(1, at)?;
+        let value = self.stack[from];
+        self.stack.truncate(from);
+        Ok(value)
+    }
+
+    fn top(&self, at: usize) -> Result<Value, String> {
+        Ok(self.stack[self.beneath(1, at)?])
+    }
+
+    /// Where the uppermost `count` values start, which have to lie above the last mark.
+    fn beneath(&self, count: usize, at: usize) -> Result<usize, String> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        let from = self.stack.len().checked_sub(count).filter(|from| *from >= floor);
+        from.ok_or_else(|| broken(at, "the stack is empty"))
+    }
+
+    fn mark(&mut self, at: usize) -> Result<usize, String> {
+        self.marks.pop().ok_or_else(|| broken(at, "there is no mark"))
+    }
+
+    /// Replaces the values from `from` on by a tuple of them.
+    fn tuple(&mut self, from: usize) -> Result<(), String> {
+        let start = self.pickle.items.len();
+        self.pickle.items.extend(self.stack.drain(from..));
+        let length = self.pickle.items.len() - start;
+        self.push(Value::Tuple(Span { start: start as u32, length: length as u32 }))
+    }
+
+    fn container(&mut self) -> Result<Row, String> {
+        self.pickle.containers.push(Vec::new());
+        Ok((self.pickle.containers.len() - 1) as Row)
+    }
+
+    /// Appends to a list or sets items of a dict.
+    fn extend(&mut self, opcode: u8, at: usize) -> Result<(), String> {
+        let from = match opcode {
+            b'a' => self.beneath(1, at)?,
+            b's' => self.beneath(2, at)?,
+            _ => self.mark(at)?,
+        };
+        let of_dict = matches!(opcode, b's' | b'u');
+        let target = from.checked_sub(1).filter(|index| *index >= self.marks.last().copied().unwrap_or(0));
+        let target = self.stack[target.ok_or_else(|| broken(at, "the stack is empty"))?];
+        match target {
+            Value::Dict(_) if of_dict && !(self.stack.len() - from).is_multiple_of(2) => {
+                return Err(broken(at, "a key has no value"));
+            }
+            Value::Dict(row) if of_dict => self.pickle.containers[row as usize].extend(self.stack.drain(from..)),
+            Value::List(row) if !of_dict => self.pickle.containers[row as usize].extend(self.stack.drain(from..)),
+            Value::Opaque => self.stack.truncate(from),
+            other => {
+                let wanted = if of_dict { "dict" } else { "list" };
+                return Err(broken(at, &format!("expected a {wanted} to extend, found {}", self.pickle.shown(other))));
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self) -> Result<&'a [u8], String> {
+        let rest = &self.pickle.bytes[self.pickle.end..];
+        let length = rest.iter().position(|byte| *byte == b'\n');
+        // Without an end, more than there is.
+        let line = self.take(length.map_or(rest.len() + 1, |length| length + 1))?;
+        Ok(&line[..line.len() - 1])
+    }
+
+    fn global(&mut self, opcode: u8, at: usize) -> Result<(), String> {
+        if opcode == b'c' {
+            let start = self.pickle.end;
+            let (module, name) = (self.line()?, self.line()?);
+            let (module, name) = (String::from_utf8_lossy(module), String::from_utf8_lossy(name));
+            let global = if self.script && (module == "__torch__" || module.starts_with("__torch__.")) {
+                Global::Script(Span { start: start as u32, length: (self.pickle.end - 1 - start) as u32 })
+            } else {
+                globals::resolve(&module, &name)?
+            };
+            return self.push(Value::Global(global));
+        }
+        let (name, module) = (self.pop(at)?, self.pop(at)?);
+        let (Some(module), Some(name)) = (self.pickle.text(module), self.pickle.text(name)) else {
+            return Err(broken(at, "expected the texts of a module and a name"));
+        };
+        self.push(Value::Global(globals::resolve(module, name)?))
+    }
+
+    /// REDUCE, NEWOBJ and NEWOBJ_EX: what the named function would have made.
+    fn call(&mut self, opcode: u8, at: usize) -> Result<(), String> {
+        if opcode == 0x92 {
+            self.pop(at)?;
+        }
+        let (arguments, callee) = (self.pop(at)?, self.pop(at)?);
+        let (Value::Global(global), Value::Tuple(arguments)) = (callee, arguments) else {
+            let found = self.pickle.shown(callee);
+            return Err(broken(at, &format!("expected a function and a tuple of arguments, found {found}")));
+        };
+        let first = self.pickle.items[arguments.range()].first().copied();
+        let value = match global {
+            Global::Tensor { typed } => self.tensor(arguments, typed, at)?,
+            Global::First => first.ok_or_else(|| broken(at, "an argument is missing"))?,
+            Global::Dict if first.is_none() => Value::Dict(self.container()?),
+            Global::Script(class) if opcode == 0x81 => {
+                self.pickle.objects.push(Object { class, attributes: None });
+                Value::Object((self.pickle.objects.len() - 1) as Row)
+            }
+            // A named tuple or an enumeration.
+            Global::Script(_) | Global::Inert => Value::Opaque,
+            Global::Dict | Global::Storage(_) | Global::Dtype(_) => {
+                return Err(broken(at, "expected a function of these arguments, found another"));
+            }
+        };
+        self.push(value)
+    }
+
+    /// Storage, offset, shape, strides; then whether it needs gradients, hooks, the type, metadata.
+    fn tensor(&mut self, arguments: Span, typed: bool, at: usize) -> Result<Value, String> {
+        let wrong = |what: String| broken(at, &format!("a tensor's {what}"));
+        let arguments = &self.pickle.items[arguments.range()];
+        let [storage, offset, shape, strides, rest @ ..] = arguments else {
+            return Err(wrong(format!("arguments are {}, fewer than 4", arguments.len())));
+        };
+        let Value::Storage(storage) = *storage else {
+            return Err(wrong(format!("storage is {}", self.pickle.shown(*storage))));
+        };
+        let Some(offset) = size(*offset) else {
+            return Err(wrong(format!("offset is {}, expected a whole number", self.pickle.shown(*offset))));
+        };
+        let (Value::Tuple(shape), Value::Tuple(strides)) = (*shape, *strides) else {
+            return Err(wrong(format!("shape is {}, its strides {}", self.pickle.shown(*shape), self.pickle.shown(*strides))));
+        };
+        if shape.length > RANK {
+            return Err(wrong(format!("dimensions are {}, more than {RANK}", shape.length)));
+        }
+        // A view that negates or conjugates says so.
+        if let Some(Value::Dict(metadata)) = rest.get(if typed { 3 } else { 2 })
+            && !self.pickle.containers[*metadata as usize].is_empty()
+        {
+            return Err("a tensor is a negated or conjugated view, which is not read; save a copy of it".into());
+        }
+        let dtype = match rest.get(2) {
+            Some(Value::Global(Global::Dtype(dtype))) if typed => Some(*dtype),
+            _ if typed => return Err(wrong("type is missing".into())),
+            _ => self.pickle.storages[storage as usize].dtype,
+        };
+        self.pickle.tensors.push(Tensor { storage, dtype, offset, shape, strides });
+        Ok(Value::Tensor((self.pickle.tensors.len() - 1) as Row))
+    }
+
+    /// State for the object beneath it: attributes of a TorchScript object, and of no interest otherwise.
+    fn build(&mut self, at: usize) -> Result<(), String> {
+        let state = self.pop(at)?;
+        match self.top(at)? {
+            Value::Object(row) => {
+                let object = &mut self.pickle.objects[row as usize];
+                if object.attributes.is_some() {
+                    return Err(broken(at, "an object is built twice"));
+                }
+                if let Value::Dict(attributes) = state {
+                    object.attributes = Some(attributes);
+                }
+            }
+            // Such as a state dict's `_metadata`.
+            Value::Dict(_) | Value::Opaque | Value::Tensor(_) => {}
+            other => return Err(broken(at, &format!("expected an object to build, found {}", self.pickle.shown(other)))),
+        }
+        Ok(())
+    }
+
+    /// `("storage", class, key, location, count)`, and a view's key, offset and count in the pre-zip format.
+    fn persistent(&mut self, at: usize) -> Result<(), String> {
+        let wrong = |what: &str| broken(at, &format!("expected the persistent id of a storage, {what}"));
+        let Value::Tuple(id) = self.pop(at)? else { return Err(wrong("found no tuple")) };
+        let (kind, rest) = match &self.pickle.items[id.range()] {
+            [kind, rest @ ..] => (*kind, rest),
+            [] => return Err(wrong("found an empty tuple")),
+        };
+        if self.pickle.is(kind, "module") {
+            return Err("the pickle is a whole module; load it in Python and save its state_dict()".into());
+        }
+        if !self.pickle.is(kind, "storage") {
+            return Err(wrong(&format!("found {}", self.pickle.shown(kind))));
+        }
+        let [class, key, _location, count, more @ ..] = rest else { return Err(wrong("found too few parts")) };
+        let Value::Global(Global::Storage(dtype)) = *class else {
+            return Err(wrong(&format!("of a known class, found {}", self.pickle.shown(*class))));
+        };
+        let Value::Text(key) = *key else {
+            return Err(wrong(&format!("with a text for a key, found {}", self.pickle.shown(*key))));
+        };
+        if key.length as usize > NAME {
+            return Err(wrong(&format!("with a key of at most {NAME} bytes, found {}", key.length)));
+        }
+        let Some(count) = size(*count) else {
+            return Err(wrong(&format!("with a number of elements, found {}", self.pickle.shown(*count))));
+        };
+        let view = match more {
+            [] | [Value::None] => None,
+            [Value::Tuple(view)] => match &self.pickle.items[view.range()] {
+                [_, offset, count] => Some(size(*offset).zip(size(*count)).ok_or_else(|| wrong("found a view of no numbers"))?),
+                _ => return Err(wrong("found a view of other than three parts")),
+            },
+            _ => return Err(wrong("found too many parts")),
+        };
+        self.pickle.storages.push(Storage { key, dtype, count, view });
+        let row = (self.pickle.storages.len() - 1) as Row;
+        self.push(Value::Storage(row))
+    }
+
+    fn memoize(&mut self, opcode: u8, at: usize) -> Result<(), String> {
+        let value = self.top(at)?;
+        let index = match opcode {
+            b'q' => self.number(1)?,
+            b'r' => self.number(4)?,
+            _ => self.memoized,
+        };
+        // Picklers count up from 0.
+        if index >= VALUES {
+            return Err(broken(at, &format!("expected memo numbers below {VALUES}, found {index}")));
+        }
+        if self.memo.len() <= index {
+            self.memo.resize(index + 1, None);
+        }
+        self.memoized += usize::from(self.memo[index].is_none());
+        self.memo[index] = Some(value);
+        Ok(())
+    }
+}
+
+fn broken(at: usize, what: &str) -> String {
+    format!("the pickle is damaged at byte {at}: {what}; get the file again")
+}
+
+fn opcode_name(opcode: u8) -> String {
+    let name = match opcode {
+        0x80 => "PROTO (in the middle)",
+        0x82 => "EXT1",
+        0x83 => "EXT2",
+        0x84 => "EXT4",
+        0x97 => "NEXT_BUFFER",
+        0x98 => "READONLY_BUFFER",
+        b'I' => "INT",
+        b'L' => "LONG",
+        b'F' => "FLOAT",
+        b'S' => "STRING",
+        b'V' => "UNICODE",
+        b'P' => "PERSID",
+        b'i' => "INST",
+        b'o' => "OBJ",
+        b'l' => "LIST",
+        b'd' => "DICT",
+        b'p' => "PUT",
+        b'g' => "GET",
+        _ => return format!("{opcode:#04x}"),
+    };
+    format!("{name} ({opcode:#04x})")
+}
