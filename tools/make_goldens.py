@@ -16,17 +16,14 @@ more than 1e-5. --retrieval also prints the demo's recall on the pictures of too
 
 import argparse
 import csv
-import json
 import pathlib
-import shutil
-import sys
 import tempfile
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 import reference
+from golden import HuggingFace, settle, write_golden
 from odd_models import MODELS, write_model
 from reference import DEMO, ROOT, encode_images, encode_texts, load_model, load_tokenizer, load_transform, normalize
 
@@ -69,94 +66,9 @@ def cut_pictures(folder):
     (folder / "README.md").write_text("Cut from Noto Emoji, Copyright Google, Apache License 2.0, by `tools/make_goldens.py`.\n")
 
 
-def logits_of(model, pictures, token_ids):
-    """CLIPModel's own logits_per_image, over one padded batch: a second way through the reference."""
-    ids = torch.full((len(token_ids), max(map(len, token_ids))), token_ids[0][-1])
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(token_ids):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
-    with torch.no_grad():
-        out = model(input_ids=ids, attention_mask=mask, pixel_values=pictures)
-    return out.logits_per_image
-
-
-def make_golden(name, folder, pictures, texts, measured, out):
-    """Runs one checkpoint through the reference and writes its pair of files."""
-    tokenizer, transform = load_tokenizer(folder), load_transform(folder)
-    model = load_model(folder)
-    token_ids = [tokenizer.ids(text) for text in texts]
-    context = model.config.text_config.max_position_embeddings
-    assert all(len(ids) <= context for ids in token_ids), f"{name}: a text is longer than {context} tokens"
-    paths = [ROOT / picture for picture in pictures]
-    images, sentences = encode_images(model, transform, paths), encode_texts(model, token_ids)
-    logits = logits_of(model, torch.stack([transform(Image.open(p)) for p in paths]), token_ids)
-
-    # The reference against itself: padded against unpadded, and float32 against float64.
-    ours = model.logit_scale.exp() * normalize(images) @ normalize(sentences).T
-    assert (ours - logits).abs().max() < 1e-4 * model.logit_scale.exp(), f"{name}: padding changes the reference"
-    exact = load_model(folder, torch.float64)
-    # float32 pixels in both: the reference's preprocessing is float32.
-    noise = {
-        "image": (normalize(encode_images(exact, transform, paths)) - normalize(images)).abs().max().item(),
-        "text": (normalize(encode_texts(exact, token_ids)) - normalize(sentences)).abs().max().item(),
-    }
-    assert max(noise.values()) < 2e-6, f"{name}: float32 itself is too noisy for a tolerance of 1e-5: {noise}"
-
-    if name != "demo":
-        every_parameter_matters(name, model, transform, paths, token_ids, images, sentences)
-
-    out.mkdir(parents=True, exist_ok=True)
-    tensors = {"image_embeds": images, "text_embeds": sentences, "logits_per_image": logits}
-    save_file({k: v.contiguous() for k, v in tensors.items()}, out / f"{name}.safetensors")
-    facts = {
-        "model": name,
-        "pictures": pictures,
-        "texts": [{"text": text, "ids": ids} for text, ids in zip(texts, token_ids)],
-        "logit_scale": model.logit_scale.item(),
-        "attention_logit_std": measured,
-    }
-    write_json(out / f"{name}.json", facts)
-    print(f"{name}: {len(pictures)} pictures, {len(texts)} texts, float32 noise {noise['image']:.1e} {noise['text']:.1e}, "
-          f"attention logits std {measured}")
-    return images, sentences
-
-
-def every_parameter_matters(name, model, transform, paths, token_ids, images, sentences):
-    """A parameter whose loss the goldens would not notice is a hole in them: neutralises one after the other.
-
-    Biases of k are the exception: they add the same to all logits of a query, which soft-max ignores.
-    """
-    smallest = (1.0, "")
-    for key, parameter in model.named_parameters():
-        if key == "logit_scale" or key.endswith("k_proj.bias"):
-            continue
-        kept = parameter.detach().clone()
-        with torch.no_grad():
-            parameter.fill_(1.0 if "norm" in key and key.endswith("weight") else 0.0)
-        if key.startswith(("vision", "visual")):
-            changed, rows = encode_images(model, transform, paths), images
-        else:
-            changed, rows = encode_texts(model, token_ids), sentences
-        with torch.no_grad():
-            parameter.copy_(kept)
-        # All rows at zero have no direction; that is a change as well.
-        apart = torch.nan_to_num(normalize(changed) - normalize(rows), nan=1.0).abs().max().item()
-        smallest = min(smallest, (apart, key))
-    print(f"{name}: the parameter that matters least moves a vector by {smallest[0]:.1e}: {smallest[1]}")
-    assert smallest[0] > 1e-3, "100 times the tolerance of the tests"
-
-
-def write_json(path, value):
-    """One readable line an entry, numbers on one line."""
-    lines = []
-    for key, item in value.items():
-        if key == "texts":
-            rows = ",\n".join("  " + json.dumps(row, ensure_ascii=True) for row in item)
-            lines.append(f' "texts": [\n{rows}\n ]')
-        else:
-            lines.append(f" {json.dumps(key)}: {json.dumps(item)}")
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+def make_golden(name, folder, pictures, texts, measured, out, redrawn=True):
+    """Runs one folder through the reference and writes its pair of files."""
+    return write_golden(name, HuggingFace(folder), HuggingFace(folder, torch.float64), pictures, texts, measured, out, redrawn)
 
 
 def demo_golden(out):
@@ -165,7 +77,7 @@ def demo_golden(out):
     names = [reference.picture_name(p) for p in pictures]
     texts = [f"an emoji of a {name}" for name in names] + SENTENCES + [digits(75)]
     measured = attention_of_demo(pictures, texts)
-    images, sentences = make_golden("demo", DEMO, pictures, texts, measured, out)
+    images, sentences = make_golden("demo", DEMO, pictures, texts, measured, out, redrawn=False)
     best = (normalize(images) @ normalize(sentences[: len(names)]).T).argmax(1).tolist()
     wrong = [f"{names[i]} taken for {names[j]}" for i, j in enumerate(best) if i != j]
     print(f"demo: {len(names) - len(wrong)} of {len(names)} pictures right; {'; '.join(wrong)}")
@@ -174,11 +86,11 @@ def demo_golden(out):
 
 def attention_of_demo(pictures, texts):
     """The demo is trained, nothing is redrawn: what its attention logits look like, for comparison."""
-    from redraw import measure_attention
+    from redraw import measure_attention, towers
 
     tokenizer, transform = load_tokenizer(DEMO), load_transform(DEMO)
     pixels = [transform(Image.open(ROOT / p)) for p in pictures]
-    return measure_attention(load_model(DEMO), pixels, [tokenizer.ids(t) for t in texts])
+    return measure_attention(towers(load_model(DEMO), pixels, [tokenizer.ids(t) for t in texts]))
 
 
 def odd_golden(spec, data, out):
@@ -224,23 +136,6 @@ def retrieval(folder):
               f"picture to text {recall(scores)}, text to picture {recall(scores.T)}")
 
 
-def differences(old, new):
-    """What differs between two golden folders: paths of JSON files, tensors further apart than 1e-5 of their norm."""
-    found = []
-    for path in sorted(old.glob("*.*")):
-        other = new / path.name
-        if path.suffix == ".json" and path.read_text() != other.read_text():
-            found.append(path.name)
-        elif path.suffix == ".safetensors":
-            a, b = load_file(path), load_file(other)
-            for key in a:
-                apart = (normalize(a[key]) - normalize(b[key])).abs().max().item()
-                print(f"{path.name} {key}: max difference {apart:.1e}")
-                if not apart <= 1e-5:
-                    found.append(f"{path.name} {key}")
-    return found
-
-
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -258,18 +153,7 @@ def main():
         demo_golden(fresh / "golden")
         for spec in MODELS:
             odd_golden(spec, fresh, fresh / "golden")
-        if arguments.check:
-            wrong = differences(committed / "golden", fresh / "golden")
-            for spec in MODELS:
-                for file in sorted((fresh / spec["name"]).iterdir()):
-                    if file.read_bytes() != (committed / spec["name"] / file.name).read_bytes():
-                        wrong.append(f"{spec['name']}/{file.name}")
-            sys.exit("differs: " + ", ".join(wrong) if wrong else 0)
-        for folder in sorted(fresh.iterdir()):
-            shutil.rmtree(committed / folder.name, ignore_errors=True)
-            shutil.copytree(folder, committed / folder.name)
-            for file in (committed / folder.name).iterdir():
-                file.chmod(0o644)
+        settle(fresh, committed, arguments.check)
 
 
 if __name__ == "__main__":

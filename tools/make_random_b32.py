@@ -10,15 +10,14 @@ random weights have neither the outliers nor the redundancy of trained ones. Use
 """
 
 import argparse
-import json
 import math
 import pathlib
 import random
 
 import torch
 
-from odd_models import write_processor
-from redraw import first_merges, redraw, sharpen_attention, write_vocabulary
+from odd_models import write_processor, write_tokenizer
+from redraw import first_merges, redraw, sharpen_attention, towers
 from reference import END, START, demo_pictures, load_tokenizer, load_transform
 
 # Vision width, heads, blocks, patch, picture; text width, heads; projection. OpenAI's models (arXiv:2103.00020, table 20).
@@ -48,7 +47,7 @@ def main():
     blocks, text_blocks = options.layers or blocks, options.layers or 12
     options.output.mkdir(parents=True, exist_ok=True)
     assert len(first_merges(MERGES)) == MERGES
-    vocabulary = write_vocabulary(options.output, MERGES)
+    vocabulary = write_tokenizer(options.output, MERGES, 77)
     special = dict(bos_token_id=vocabulary[START], eos_token_id=vocabulary[END], pad_token_id=vocabulary[END])
     config = CLIPConfig(
         text_config=dict(hidden_size=text_width, intermediate_size=4 * text_width, num_attention_heads=text_heads,
@@ -58,9 +57,6 @@ def main():
         projection_dim=projection,
     )
     config._attn_implementation = "eager"
-    tokenizer_config = dict(bos_token=START, eos_token=END, pad_token=END, unk_token=END, model_max_length=77,
-                            tokenizer_class="CLIPTokenizer")
-    (options.output / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=1) + "\n")
     write_processor(dict(vision=dict(image_size=image)), options.output)
 
     torch.manual_seed(options.seed)
@@ -68,7 +64,9 @@ def main():
     redraw(model, options.seed, residual_gain=1 / math.sqrt(2 * max(blocks, text_blocks)))
     tokenizer, transform = load_tokenizer(options.output), load_transform(options.output)
     pictures = random.Random(options.seed).sample(demo_pictures(), 2)
-    spread = sharpen_attention(model, [transform(Image.open(p)) for p in pictures], [tokenizer.ids("a photo of a cat"), tokenizer.ids("two dogs on a red bicycle")])
+    pixels = [transform(Image.open(p)) for p in pictures]
+    token_ids = [tokenizer.ids("a photo of a cat"), tokenizer.ids("two dogs on a red bicycle")]
+    spread = sharpen_attention(towers(model, pixels, token_ids))
     model.to(getattr(torch, options.dtype)).save_pretrained(options.output, max_shard_size="100GB")
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{options.output}: {options.shape}, {parameters / 1e6:.1f} M parameters, attention logits std {spread}")

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from redraw import redraw, sharpen_attention, write_vocabulary
+from redraw import redraw, sharpen_attention, towers, write_vocabulary
 from reference import END, START, load_tokenizer, load_transform
 
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
@@ -60,6 +60,15 @@ MODELS = [
 ]
 
 
+def write_tokenizer(folder, merge_count, context, specials=(START, END)):
+    """A folder's three files of the tokenizer; returns the vocabulary (token to id)."""
+    vocabulary = write_vocabulary(folder, merge_count, specials)
+    config = dict(bos_token=START, eos_token=END, pad_token=END, unk_token=END, model_max_length=context,
+                  tokenizer_class="CLIPTokenizer")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    return vocabulary
+
+
 def write_processor(spec, folder):
     """preprocessor_config.json, in the first or in today's spelling."""
     size = spec["vision"]["image_size"]
@@ -93,8 +102,8 @@ def write_model(spec, folder, pictures, texts, longest):
     from transformers import CLIPConfig, CLIPModel
 
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = write_vocabulary(folder, spec["merges"], spec.get("specials", (START, END)))
     context = spec["text"]["max_position_embeddings"]
+    vocabulary = write_tokenizer(folder, spec["merges"], context, spec.get("specials", (START, END)))
     special = dict(bos_token_id=vocabulary[START], eos_token_id=vocabulary[END], pad_token_id=vocabulary[END])
     config = CLIPConfig(
         text_config=spec["text"] | special | dict(vocab_size=len(vocabulary), projection_dim=spec["projection"]),
@@ -102,9 +111,6 @@ def write_model(spec, folder, pictures, texts, longest):
         projection_dim=spec["projection"],
     )
     config._attn_implementation = "eager"
-    tokenizer_config = dict(bos_token=START, eos_token=END, pad_token=END, unk_token=END, model_max_length=context,
-                            tokenizer_class="CLIPTokenizer")
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=1) + "\n")
     write_processor(spec, folder)
 
     model = CLIPModel(config).eval()
@@ -112,7 +118,7 @@ def write_model(spec, folder, pictures, texts, longest):
     tokenizer, transform = load_tokenizer(folder), load_transform(folder)
     token_ids = [ids for ids in map(tokenizer.ids, texts + [longest]) if len(ids) <= context]
     pixels = [transform(Image.open(p)) for p in pictures]
-    measured = sharpen_attention(model, pixels, token_ids)
+    measured = sharpen_attention(towers(model, pixels, token_ids))
     model.to(getattr(torch, spec["dtype"])).save_pretrained(folder, max_shard_size=spec.get("shards", "5GB"))
     (folder / "generation_config.json").unlink(missing_ok=True)
     if spec.get("legacy"):

@@ -44,13 +44,14 @@ impl Model {
     }
 }
 
-/// What tools/make_goldens.py stored of the reference.
+/// What tools/make_goldens.py or tools/make_checkpoint_goldens.py stored of the reference.
 pub struct Golden {
     pub pictures: Vec<PathBuf>,
     pub texts: Vec<String>,
     /// With start and end, unpadded.
     pub ids: Vec<Vec<u32>>,
     pub logit_scale: f32,
+    pub logit_bias: Option<f32>,
     pub image: Embeddings,
     pub text: Embeddings,
     /// `[pictures, texts]`
@@ -81,6 +82,7 @@ impl Golden {
                 .map(|text| text["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect())
                 .collect(),
             logit_scale: json["logit_scale"].as_f64().unwrap() as f32,
+            logit_bias: json["logit_bias"].as_f64().map(|bias| bias as f32),
             image: embeddings("image_embeds"),
             text: embeddings("text_embeds"),
             logits_per_image: floats("logits_per_image").1,
