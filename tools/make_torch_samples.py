@@ -1,7 +1,7 @@
 """Files by torch.save and torch.jit.save, and what PyTorch says is in them: the samples of the converter's PyTorch reader.
 
     python tools/make_torch_samples.py            # writes crates/convert/tests/data/torch (about 100 kB)
-    python tools/make_torch_samples.py --full DIR # a whole CLIP as TorchScript, traced, and large checkpoints, into DIR
+    python tools/make_torch_samples.py --full DIR # a larger CLIP, traced, into DIR
 
 In expected.json, each file has its tensors in order of their names: type, shape, and the values in the order of the indices, as
 hexadecimal little-endian bytes. TorchScript archives have the class of each module too.
