@@ -1,7 +1,7 @@
 """Files by torch.save and torch.jit.save, and what PyTorch says is in them: the samples of the converter's PyTorch reader.
 
     python tools/make_torch_samples.py            # writes crates/convert/tests/data/torch (about 100 kB)
-    python tools/make_torch_samples.py --full DIR # a whole CLIP as TorchScript, traced, and large checkpoints, into DIR
+    python tools/make_torch_samples.py --full DIR # a larger CLIP, traced, into DIR
 
 In expected.json, each file has its tensors in order of their names: type, shape, and the values in the order of the indices, as
 hexadecimal little-endian bytes. TorchScript archives have the class of each module too.
@@ -27,8 +27,8 @@ sys.modules.setdefault("pkg_resources", types.SimpleNamespace(packaging=packagin
 from clip.model import CLIP  # noqa: E402
 
 OUT = pathlib.Path("crates/convert/tests/data/torch")
-DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64", torch.int32: "I32",
-          torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL", torch.uint16: "U16",
+DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64",
+          torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL", torch.uint16: "U16",
           torch.float8_e4m3fn: "F8_E4M3"}
 
 
@@ -67,8 +67,10 @@ def training(module, wrapper):
     optimizer.step()
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 3)
     return {
-        "epoch": 3, "args": argparse.Namespace(lr=1e-3, path=pathlib.PurePosixPath("a/b"), betas=(0.9, 0.98)), "optimizer": optimizer.state_dict(),
-        "scheduler": schedule.state_dict(), "loss": numpy.float64(0.25), "history": numpy.arange(3), "rng": torch.get_rng_state()[:16].clone(),
+        "epoch": 3, "args": argparse.Namespace(lr=1e-3, path=pathlib.PurePosixPath("a/b"), betas=(0.9, 0.98)),
+        "optimizer": optimizer.state_dict(),
+        "scheduler": schedule.state_dict(), "loss": numpy.float64(0.25), "history": numpy.arange(3),
+        "rng": torch.get_rng_state()[:16].clone(),
         "seen": {1, 2}, "counts": collections.Counter("abca"), "lists": collections.defaultdict(list, a=[1]), "large": 2**70,
         "when": datetime.datetime(2021, 1, 5), "dtype": torch.float16, "size": torch.Size([1, 2]), "device": torch.device("cpu"),
         "bytes": b"abc", wrapper: module.state_dict(),

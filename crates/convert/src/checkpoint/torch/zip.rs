@@ -77,7 +77,7 @@ impl<'a> Zip<'a> {
         }
     }
 
-    /// The data of an entry, checked against their checksum if `checked`.
+    /// The data of an entry.
     pub(super) fn data(&self, entry: Entry) -> Bytes {
         self.bytes.slice(entry.start..entry.end)
     }

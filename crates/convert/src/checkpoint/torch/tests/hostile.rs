@@ -1,91 +1,10 @@
-use super::{super::is_torch, read_bytes, refusal, sample};
+//! Files that are made to do harm, and damaged ones.
 
-/// An entry of an archive, with what the directory and the local header say of it.
-struct Item<'a> {
-    name: &'a str,
-    data: &'a [u8],
-    flags: u16,
-    method: u16,
-    crc: u32,
-    size: u32,
-    stored: u32,
-}
-
-fn item<'a>(name: &'a str, data: &'a [u8]) -> Item<'a> {
-    let size = data.len() as u32;
-    Item { name, data, flags: 0, method: 0, crc: crc32fast::hash(data), size, stored: size }
-}
-
-fn push16(to: &mut Vec<u8>, values: &[u16]) {
-    to.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-}
-
-fn push32(to: &mut Vec<u8>, values: &[u32]) {
-    to.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-}
-
-fn zip(items: &[Item<'_>]) -> Vec<u8> {
-    let (mut file, mut directory) = (Vec::new(), Vec::new());
-    for item in items {
-        let place = file.len() as u32;
-        let mut common = Vec::new();
-        push16(&mut common, &[20, item.flags, item.method, 0, 0]);
-        push32(&mut common, &[item.crc, item.stored, item.size]);
-        push16(&mut common, &[item.name.len() as u16, 0]);
-        file.extend(b"PK\x03\x04");
-        file.extend(&common);
-        file.extend(item.name.as_bytes());
-        file.extend(item.data);
-        directory.extend(b"PK\x01\x02\x14\x00");
-        directory.extend(&common);
-        push16(&mut directory, &[0, 0, 0]);
-        push32(&mut directory, &[0, place]);
-        directory.extend(item.name.as_bytes());
-    }
-    let place = file.len() as u32;
-    file.extend(&directory);
-    file.extend(b"PK\x05\x06");
-    push16(&mut file, &[0, 0, items.len() as u16, items.len() as u16]);
-    push32(&mut file, &[directory.len() as u32, place]);
-    push16(&mut file, &[0]);
-    file
-}
-
-/// A checkpoint of this pickle and 16 bytes of storage "0".
-fn checkpoint(pickle: &[u8]) -> Vec<u8> {
-    zip(&[item("m/data.pkl", pickle), item("m/data/0", &[0; 16])])
-}
-
-fn module(pickle: &[u8]) -> Vec<u8> {
-    zip(&[item("m/data.pkl", pickle), item("m/constants.pkl", b"\x80\x02)."), item("m/data/0", &[0; 16])])
-}
-
-fn text(text: &str) -> Vec<u8> {
-    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
-}
-
-fn int(value: i64) -> Vec<u8> {
-    [&b"\x8a\x08"[..], &value.to_le_bytes()].concat()
-}
-
-fn tuple(values: &[i64]) -> Vec<u8> {
-    [b"(".to_vec(), values.iter().flat_map(|value| int(*value)).collect(), b"t".to_vec()].concat()
-}
-
-fn storage(key: &str, count: i64) -> Vec<u8> {
-    [b"(".to_vec(), text("storage"), b"ctorch\nFloatStorage\n".to_vec(), text(key), text("cpu"), int(count), b"tQ".to_vec()]
-        .concat()
-}
-
-fn tensor(storage: Vec<u8>, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
-    let hooks = b"\x89ccollections\nOrderedDict\n)RtR".to_vec();
-    [b"ctorch._utils\n_rebuild_tensor_v2\n(".to_vec(), storage, int(offset), tuple(shape), tuple(strides), hooks].concat()
-}
-
-/// The pickle of a dict of one tensor.
-fn dict_of(tensor: Vec<u8>) -> Vec<u8> {
-    [b"\x80\x02}".to_vec(), text("w"), tensor, b"s.".to_vec()].concat()
-}
+use super::{
+    super::is_torch,
+    build::{Item, checkpoint, dict_of, int, item, module, storage, tensor, text, zip},
+    read_bytes, refusal, sample,
+};
 
 #[test]
 fn nothing_is_executed() {
@@ -167,7 +86,7 @@ fn broken_stacks_are_refused() {
         (b"\x80\x02h\x07.", broken(2, "number 7 was never memoized")),
         (b"\x80\x02Nr\xff\xff\xff\xff.", broken(3, "expected memo numbers below 2097152, found 4294967295")),
         (b"\x80\x02N)R.", broken(4, "expected a function and a tuple of arguments, found None")),
-        (b"\x80\x02ctorch\nFloatStorage\n)R.", broken(22, "expected a function of these arguments, found another")),
+        (b"\x80\x02ctorch\nFloatStorage\n)R.", broken(23, "expected a function of these arguments, found another")),
         (b"\x80\x02NNb.", broken(4, "expected an object to build, found None")),
         (b"\x80\x02NQ.", broken(3, "expected the persistent id of a storage, found no tuple")),
         (b"\x80\x02)Q.", broken(3, "expected the persistent id of a storage, found an empty tuple")),
@@ -205,6 +124,15 @@ fn what_holds_itself_is_no_trap() {
     }
     many.push(b'.');
     assert_eq!(refusal(module(&many)), "it has more than 65536 tensors or modules; is it a checkpoint?");
+    // A large module in many places.
+    let attributes: Vec<u8> = (0..1000).flat_map(|i| [text(&i.to_string()), b"N".to_vec()].concat()).collect();
+    let places: Vec<u8> = (0..10_000).flat_map(|i| [text(&i.to_string()), b"h\0".to_vec()].concat()).collect();
+    let class = b"\x80\x02c__torch__\nA\n)\x81q\0}(".to_vec();
+    let wide = [class, attributes, b"ubc__torch__\nB\n)\x81}(".to_vec(), places, b"ub.".to_vec()].concat();
+    assert_eq!(refusal(module(&wide)), "it has more than 65536 tensors or modules; is it a checkpoint?");
+    let twice =
+        [b"\x80\x02c__torch__\nA\n)\x81q\0}(".to_vec(), text("a"), b"h\0".to_vec(), text("a"), b"h\0ub.".to_vec()].concat();
+    assert_eq!(refusal(module(&twice)), "the module has two attributes a");
     assert_eq!(refusal(module(b"\x80\x02}.")), "expected a TorchScript module, found a dict");
 }
 

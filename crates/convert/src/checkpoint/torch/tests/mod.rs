@@ -1,5 +1,6 @@
 //! The reader against PyTorch's own files, and against hostile ones.
 
+mod build;
 mod hostile;
 mod samples;
 

@@ -2,7 +2,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{super::is_torch, read_bytes, refusal, sample};
+use super::{
+    super::is_torch,
+    build::{checkpoint, int, storage, tensor, text},
+    read_bytes, refusal, sample,
+};
 use crate::checkpoint::stored::Stored;
 
 #[derive(Deserialize)]
@@ -88,4 +92,22 @@ fn what_is_no_state_dict_is_refused() {
     ] {
         assert_eq!(refusal(sample(name)), problem, "{name}");
     }
+}
+
+#[test]
+fn the_state_dict_is_found_beside_other_tensors() {
+    let own = |name: &str| [text(name), tensor(storage("0", 4), 0, &[4], &[1])].concat();
+    let under = |wrapper: &str, inner: Vec<u8>| [text(wrapper), b"}(".to_vec(), inner, b"u".to_vec()].concat();
+    let names = |items: &[Vec<u8>]| -> Vec<String> {
+        let pickle = [b"\x80\x02}(".to_vec(), items.concat(), b"u.".to_vec()].concat();
+        read_bytes(checkpoint(&pickle)).unwrap().tensors.into_iter().map(|tensor| tensor.name).collect()
+    };
+    let number = [text("epoch"), int(3)].concat();
+    assert_eq!(names(&[own("a"), number.clone(), own("b")]), ["a", "b"]);
+    // A generator's state is a tensor too.
+    assert_eq!(names(&[own("rng"), under("model", [own("c"), number.clone()].concat())]), ["c"]);
+    assert_eq!(names(&[under("model", own("c")), under("model_state_dict", own("b")), under("state_dict", own("a"))]), ["a"]);
+    assert_eq!(names(&[under("model", own("c")), under("model_state_dict", own("b")), under("state_dict", number)]), ["b"]);
+    // What only looks like a wrapper, and a dict inside a state dict.
+    assert_eq!(names(&[own("model"), own("a"), under("inner", own("b"))]), ["model", "a"]);
 }
