@@ -90,10 +90,10 @@ impl Layout {
         match self {
             // 0, 1, 2 and so on, which older versions of transformers saved.
             Self::HuggingFace => name.ends_with("_model.embeddings.position_ids"),
-            // The first three are in OpenAI's archives, the mask was in state dicts of open_clip for a while.
-            Self::OpenAi { text } => {
-                ["input_resolution", "context_length", "vocab_size"].contains(&name)
-                    || name.strip_prefix(text).is_some_and(|name| name == "attn_mask")
+            // The sizes are in OpenAI's archives; the mask was in state dicts of open_clip for a while, and is in each block of a module that
+            // torch.jit.script compiled.
+            Self::OpenAi { .. } => {
+                ["input_resolution", "context_length", "vocab_size", "attn_mask"].contains(&name) || name.ends_with(".attn_mask")
             }
         }
     }

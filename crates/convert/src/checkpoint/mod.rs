@@ -132,7 +132,7 @@ impl Checkpoint {
             .iter()
             .enumerate()
             .flat_map(|(i, file)| file.tensors.iter().map(move |tensor| (i, file.path.clone(), tensor.clone())));
-        let mut tensors = Tensors::new(weights, prefix, all);
+        let mut tensors = Tensors::new(weights, prefix, files.iter().map(|file| file.bytes.len()).sum(), all);
         let mut description = describe(folder, weights, layout, script, &tensors, options)?;
         if let Some(tower) = options.tower {
             description.architecture.only(tower);

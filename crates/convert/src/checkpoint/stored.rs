@@ -17,10 +17,6 @@ pub(crate) struct Stored {
     pub(crate) bytes: Bytes,
 }
 
-/// Largest tensor that is gathered from elements that do not lie side by side. Overlapping rows let a small file describe a huge one; the
-/// largest real one is a token table of some 300 MiB.
-pub(super) const GATHERED_LIMIT: usize = 1 << 30;
-
 impl Stored {
     /// Number of elements; `None` if it overflows.
     pub(crate) fn elements(&self) -> Option<usize> {

@@ -60,7 +60,7 @@ fn read_legacy(bytes: &Bytes) -> Result<Archive, String> {
     let (pickle, storages) = legacy::read(bytes)?;
     let named = tensors::state_dict(&pickle)?;
     let raw = |key: &[u8]| Ok(storages.get(key).cloned());
-    Ok(Archive { tensors: windows(&pickle, named, bytes.len(), raw)?, script: None })
+    Ok(Archive { tensors: windows(&pickle, named, raw)?, script: None })
 }
 
 fn read_zip(bytes: &Bytes) -> Result<Archive, String> {
@@ -106,7 +106,7 @@ fn read_zip(bytes: &Bytes) -> Result<Archive, String> {
             zip.data(entry)
         }))
     };
-    let tensors = windows(&pickle, named, bytes.len(), raw)?;
+    let tensors = windows(&pickle, named, raw)?;
     // A flipped bit in a weight is seen nowhere else, and the bytes are about to be read anyway.
     let used: Vec<_> = used.into_iter().collect();
     used.par_iter().try_for_each(|(name, entry)| zip.verify(name, *entry))?;
@@ -139,7 +139,6 @@ fn prefix<'a>(zip: &Zip<'a>) -> Result<&'a [u8], String> {
 fn windows<'a>(
     pickle: &'a Pickle<'_>,
     named: Vec<Named>,
-    file: usize,
     mut raw: impl FnMut(&'a [u8]) -> Result<Option<Bytes>, String>,
 ) -> Result<Vec<Stored>, String> {
     let window = |(name, tensor): (String, Row)| {
@@ -147,7 +146,7 @@ fn windows<'a>(
         let key = pickle.key(&pickle.storages[pickle.tensor(tensor).storage as usize]);
         let raw =
             raw(key)?.ok_or_else(|| format!("tensor {shown}: its storage {} is not in the file; get it again", lossy(key)))?;
-        tensors::window(pickle, tensor, name, &raw, file).map_err(|problem| format!("tensor {shown}: {problem}"))
+        tensors::window(pickle, tensor, name, &raw).map_err(|problem| format!("tensor {shown}: {problem}"))
     };
     named.into_iter().map(window).collect()
 }

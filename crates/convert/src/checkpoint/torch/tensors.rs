@@ -127,11 +127,11 @@ fn too_many() -> String {
     format!("it has more than {TENSORS} tensors or modules; is it a checkpoint?")
 }
 
-/// A tensor as a window on `raw`, the whole of its storage; `file` is the size of the file.
+/// A tensor as a window on `raw`, the whole of its storage. Expanded and overlapping ones may have more elements than the file.
 ///
 /// # Errors
 /// What does not fit, without the tensor's name.
-pub(super) fn window(pickle: &Pickle<'_>, tensor: Row, name: String, raw: &Bytes, file: usize) -> Result<Stored, String> {
+pub(super) fn window(pickle: &Pickle<'_>, tensor: Row, name: String, raw: &Bytes) -> Result<Stored, String> {
     let tensor = pickle.tensor(tensor);
     let storage = pickle.storages[tensor.storage as usize];
     let dtype = tensor.dtype.ok_or("its type is that of a storage without one; save it with a newer PyTorch")?;
@@ -151,14 +151,10 @@ pub(super) fn window(pickle: &Pickle<'_>, tensor: Row, name: String, raw: &Bytes
 
     let (shape, strides) = pickle.dimensions(&tensor)?;
     let size = dtype.bitsize() / 8;
-    let elements = shape.iter().try_fold(1usize, |product, dimension| product.checked_mul(*dimension));
-    let too_large = || format!("its shape {} has more elements than the whole file", shown(&format!("{shape:?}")));
     // Where a dimension is 0, nothing is reached.
     if shape.contains(&0) {
         return Ok(Stored { name, dtype, shape, strides, bytes: raw.slice(0..0) });
     }
-    // Expanded ones have fewer elements in the file; but nobody has to fear what a small file becomes.
-    elements.filter(|elements| *elements <= file / size.max(1)).ok_or_else(too_large)?;
     let reach = |total: usize, (dimension, stride): (&usize, &usize)| (dimension - 1).checked_mul(*stride)?.checked_add(total);
     let last = shape.iter().zip(&strides).try_fold(tensor.offset, reach);
     let end = last.and_then(|last| last.checked_add(1)?.checked_mul(size)).filter(|end| *end <= raw.len());

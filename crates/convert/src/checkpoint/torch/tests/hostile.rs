@@ -198,11 +198,6 @@ fn tensors_stay_within_their_storage() {
                 "{beyond}9223372036854775807, shape [2], strides [9223372036854775807], F32) reach beyond its storage of 16 bytes"
             ),
         ),
-        (
-            one(4, 0, &[1 << 40, 1 << 40], &[0, 0]),
-            "tensor w: its shape [1099511627776, 1099511627776] has more elements than the whole file".into(),
-        ),
-        (one(4, 0, &[1 << 40], &[0]), "tensor w: its shape [1099511627776] has more elements than the whole file".into()),
         (one(4, 0, &[2], &[-1]), "tensor w: expected strides of whole numbers, found -1".into()),
         (one(4, 0, &[-2], &[1]), "tensor w: expected a shape of whole numbers, found -2".into()),
         (one(4, 0, &[2], &[1, 1]), "tensor w: expected as many strides as dimensions, found 2 and 1".into()),
@@ -221,6 +216,8 @@ fn tensors_stay_within_their_storage() {
         [tensor(storage("0", 4), 0, &[4], &[1]), b"s".to_vec(), text("w"), tensor(storage("0", 4), 0, &[4], &[1])].concat(),
     );
     assert_eq!(refusal(checkpoint(&twice)), "tensor w is in the state dict twice");
+    // How much a few bytes may become is for whoever gathers them.
+    assert_eq!(read_bytes(one(4, 0, &[1 << 40, 1 << 40], &[0, 0])).unwrap().tensors[0].bytes.len(), 4);
     // None at all may stand anywhere.
     assert!(read_bytes(one(4, 9, &[0, 1 << 40, 1 << 40], &[1, 1, 1])).unwrap().tensors[0].bytes.is_empty());
 }
