@@ -2,6 +2,7 @@
 
 mod support;
 
+mod checkpoints;
 mod classify;
 mod convert;
 mod encode;
