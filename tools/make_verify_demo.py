@@ -23,7 +23,7 @@ MODEL = "edgeclip demo"
 # The promise for f32, ten times the reference's own noise; a logit is off by the scale times that of two vectors.
 TOLERANCE = 1e-5
 PICTURES = ["cat", "octopus", "red-car"]
-TEXTS = ["an emoji of a cat", "A PHOTO of a   Red Apple!!", "fish &amp;amp; chips, na\u00efve \U0001f600"]
+TEXTS = ["an emoji of a cat", "A PHOTO of a   Red Apple!!", "fish &amp;amp; chips in a na\u00efve caf\u00e9"]
 
 
 def rounded(values):

@@ -11,3 +11,4 @@ mod info;
 mod model;
 mod readme;
 mod tools;
+mod verify;

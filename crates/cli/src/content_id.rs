@@ -13,10 +13,7 @@ pub(crate) struct ContentId {
 impl ContentId {
     /// Reads all bytes of the file.
     pub(crate) fn of(file: &File) -> Self {
-        Self {
-            stored: file.get::<String>(schema::keys::CONTENT_ID).ok().flatten(),
-            computed: edgeclip_model::content_id(file),
-        }
+        Self { stored: file.get::<String>(schema::keys::CONTENT_ID).ok().flatten(), computed: edgeclip_model::content_id(file) }
     }
 
     pub(crate) fn matches(&self) -> bool {

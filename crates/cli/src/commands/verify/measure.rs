@@ -96,10 +96,10 @@ impl<'a> Pictures<'a> {
 
 /// Computes what checks ask for, each vector once.
 pub(super) struct Measure<'a> {
-    pub(super) clip: &'a Clip,
-    pub(super) published: &'a Published,
-    pub(super) pictures: Pictures<'a>,
-    pub(super) allowance: Allowance,
+    clip: &'a Clip,
+    published: &'a Published,
+    pictures: Pictures<'a>,
+    allowance: Allowance,
     texts: HashMap<String, Embeddings>,
     images: HashMap<String, Embeddings>,
 }
@@ -113,12 +113,17 @@ impl<'a> Measure<'a> {
     /// One check; an `Err` is an interrupt or a mistake in the data.
     pub(super) fn row(&mut self, check: &Check) -> Result<Row<'a>> {
         interrupt::check()?;
+        if let Some(reason) = self.missing(&check.quantity) {
+            return self.open(check, &reason);
+        }
+        let outcome = self.outcome(check).unwrap_or_else(|error| Outcome::Broken(error.to_string()));
+        Ok(Row { outcome, ..self.open(check, "")? })
+    }
+
+    /// A check that is not made.
+    pub(super) fn open(&self, check: &Check, reason: &str) -> Result<Row<'a>> {
         let source = self.published.sources.get(&check.source).with_context(|| format!("no source {}", check.source))?;
-        let outcome = match self.missing(&check.quantity) {
-            Some(reason) => Outcome::Open(reason),
-            None => self.outcome(check).unwrap_or_else(|error| Outcome::Broken(error.to_string())),
-        };
-        Ok(Row { what: what(&check.quantity), outcome, source: Some(source) })
+        Ok(Row { what: what(&check.quantity), outcome: Outcome::Open(reason.to_owned()), source: Some(source) })
     }
 
     /// Why a check cannot be made.
@@ -256,11 +261,8 @@ mod tests {
 
     #[test]
     fn what_is_no_number_fails() {
-        let numbers = |values: &[f64]| Outcome::Numbers {
-            values: values.to_vec(),
-            expected: vec![1.0, 2.0],
-            tolerances: vec![0.5, 0.0],
-        };
+        let numbers =
+            |values: &[f64]| Outcome::Numbers { values: values.to_vec(), expected: vec![1.0, 2.0], tolerances: vec![0.5, 0.0] };
         assert_eq!(verdict(numbers(&[1.5, 2.0])), Verdict::Pass);
         for wrong in [&[1.51, 2.0][..], &[1.0, 2.1], &[1.0, f64::NAN], &[f64::INFINITY, 2.0], &[1.0]] {
             assert_eq!(verdict(numbers(wrong)), Verdict::Fail, "{wrong:?}");

@@ -29,7 +29,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   edgeclip verify b32.gguf
-  edgeclip verify b32.gguf --picture CLIP.png --picture coco/val2017 --all
+  edgeclip verify b32.gguf --picture CLIP.png --picture val2017/ --all
   edgeclip verify my-b32.gguf --as ViT-B-32:openai
 
 First the content id is computed anew: it shows any change since the file was written. Then come token ids, vectors and logits that OpenAI,
@@ -41,8 +41,8 @@ pub(crate) struct VerifyArgs {
     /// The file [default: the file that the environment variable EDGECLIP_MODEL names]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Picture files, folders or quoted patterns, among which those are taken that checks need
-    #[arg(long = "picture", short, value_name = "PATH", num_args = 1..)]
+    /// Picture file, folder or quoted pattern, among which those are taken that checks need; may be given several times
+    #[arg(long = "picture", short, value_name = "PATH")]
     pictures: Vec<PathBuf>,
     /// The model that the file is, such as ViT-B-32:openai, if it does not say so itself
     #[arg(long = "as", value_name = "NAME")]
@@ -54,6 +54,9 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// Why nothing is measured after the configuration has failed.
+const ANOTHER: &str = "the file is another model than this, as its configuration shows";
 
 /// Runs the command.
 pub(crate) fn run(args: VerifyArgs, console: &Console) -> Result<()> {
@@ -69,16 +72,15 @@ pub(crate) fn run(args: VerifyArgs, console: &Console) -> Result<()> {
     if let Some((published, known)) = fit {
         let differences = known.differences(model.clip.config());
         rows.push(configuration(&differences));
+        let is_another = !differences.is_empty();
         let checks = || published.checks_of(known);
-        if differences.is_empty() {
-            let wanted: HashSet<&str> = checks().filter_map(|check| check.quantity.picture()).collect();
-            let pictures = published.pictures.iter().map(|(name, picture)| (name.as_str(), picture));
-            let pictures = pictures.filter(|(name, _)| wanted.contains(name) && model.clip.config().image.is_some());
-            let pictures = Pictures::find(pictures, &inputs::expand(&args.pictures), console)?;
-            let mut measure = Measure::new(&model.clip, published, pictures);
-            for check in checks() {
-                rows.push(measure.row(check)?);
-            }
+        let wanted: HashSet<&str> = checks().filter_map(|check| check.quantity.picture()).collect();
+        let pictures = published.pictures.iter().map(|(name, picture)| (name.as_str(), picture));
+        let pictures = pictures.filter(|(name, _)| wanted.contains(name) && model.clip.config().image.is_some() && !is_another);
+        let pictures = Pictures::find(pictures, &inputs::expand(&args.pictures), console)?;
+        let mut measure = Measure::new(&model.clip, published, pictures);
+        for check in checks() {
+            rows.push(if is_another { measure.open(check, ANOTHER)? } else { measure.row(check)? });
         }
     }
 
@@ -97,12 +99,19 @@ pub(crate) fn run(args: VerifyArgs, console: &Console) -> Result<()> {
     }
 }
 
+/// Failed checks that the last line names.
+const SHOWN: usize = 3;
+
 /// Why the command fails, if it does.
 fn problem(report: &Report, all: bool, published: &[Published]) -> Option<String> {
     let (failed, open) = (report.count(Verdict::Fail), report.count(Verdict::NotChecked));
     if failed > 0 {
         let made = failed + report.count(Verdict::Pass);
-        return Some(format!("{failed} of {made} checks failed; see above, and convert the checkpoint again"));
+        let mut names = report.rows.iter().filter(|row| row.verdict() == Verdict::Fail).map(|row| row.what.as_str());
+        let first = names.by_ref().take(SHOWN).collect::<Vec<_>>().join("; ");
+        let more = names.count();
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        return Some(format!("{failed} of {made} checks failed: {first}{more}"));
     }
     if report.published.is_none() {
         return Some(format!(

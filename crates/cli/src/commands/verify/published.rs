@@ -162,7 +162,8 @@ pub(super) fn fitting<'a>(all: &'a [Published], config: &Config, asked: Option<&
     }
     let source = config.source.as_ref();
     let by_hash = |model: &Model| source.is_some_and(|source| model.sha256.contains(&source.sha256));
-    let own: Vec<String> = [config.name.as_deref(), source.map(|source| &*source.name)].into_iter().flatten().map(folded).collect();
+    let own: Vec<String> =
+        [config.name.as_deref(), source.map(|source| &*source.name)].into_iter().flatten().map(folded).collect();
     let called = |names: &[String]| names.iter().any(|name| own.contains(&folded(name)));
     models()
         .find(|(_, model)| by_hash(model))

@@ -25,8 +25,8 @@ pub(super) struct Report<'a> {
     pub(super) rows: Vec<Row<'a>>,
 }
 
-/// Characters of a cell that says anything but a number.
-const SHOWN_CHARS: usize = 32;
+/// Characters of a long cell that is no number.
+const SHOWN_CHARS: usize = 16;
 
 impl<'a> Report<'a> {
     pub(super) fn new(model: &'a Model, published: Option<&'a str>, rows: Vec<Row<'a>>) -> Self {
@@ -71,30 +71,31 @@ impl<'a> Report<'a> {
             let Allowance { ty, cosine, .. } = self.allowance;
             out += &format!("tolerances are for {ty}: vectors at a cosine of {cosine:.6} to the checkpoint's\n");
         }
-        let mut why: Vec<(String, usize)> = Vec::new();
-        for row in &self.rows {
-            let line = match &row.outcome {
-                Outcome::Broken(problem) => format!("{}: {problem}", row.what),
-                Outcome::Open(reason) if row.source.is_none() => format!("{}: {reason}", row.what),
-                Outcome::Open(reason) => reason.clone(),
-                Outcome::Numbers { .. } | Outcome::Words { .. } => continue,
-            };
-            match why.iter_mut().find(|(other, _)| *other == line) {
-                Some((_, rows)) => *rows += 1,
-                None => why.push((line, 1)),
-            }
-        }
-        let lines = |heading: &str, lines: Vec<String>| {
-            let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
-            if lines.is_empty() { lines } else { format!("\n{heading}\n{lines}") }
-        };
-        let times = |(line, rows): (String, usize)| if rows == 1 { line } else { format!("{line} ({rows} checks)") };
-        out += &lines("not checked, or not to be computed", why.into_iter().map(times).collect());
+        out += &section("failed", &self.reasons(Verdict::Fail));
+        out += &section("not checked", &self.reasons(Verdict::NotChecked));
         let source = |(i, Source { what, url }): (usize, &&Source)| {
             format!("[{}] {what}{}", i + 1, url.as_ref().map_or_else(String::new, |url| format!(", {url}")))
         };
-        out += &lines("sources", sources.iter().enumerate().map(source).collect());
+        out += &section("sources", &sources.iter().enumerate().map(source).collect::<Vec<_>>());
         visible(&out).into_owned()
+    }
+
+    /// What is said of rows without numbers; what is said of several is said once.
+    fn reasons(&self, verdict: Verdict) -> Vec<String> {
+        let mut reasons: Vec<(String, usize)> = Vec::new();
+        for row in self.rows.iter().filter(|row| row.verdict() == verdict) {
+            let reason = match &row.outcome {
+                Outcome::Open(reason) if row.source.is_some() => reason.clone(),
+                Outcome::Broken(reason) | Outcome::Open(reason) => format!("{}: {reason}", row.what),
+                Outcome::Numbers { .. } | Outcome::Words { .. } => continue,
+            };
+            match reasons.iter_mut().find(|(other, _)| *other == reason) {
+                Some((_, rows)) => *rows += 1,
+                None => reasons.push((reason, 1)),
+            }
+        }
+        let times = |(reason, rows): (String, usize)| if rows == 1 { reason } else { format!("{reason} ({rows} checks)") };
+        reasons.into_iter().map(times).collect()
     }
 
     pub(super) fn json(&self) -> serde_json::Value {
@@ -128,6 +129,12 @@ impl<'a> Report<'a> {
     }
 }
 
+/// A heading and indented lines, or nothing.
+fn section(heading: &str, lines: &[String]) -> String {
+    let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+    if lines.is_empty() { lines } else { format!("\n{heading}\n{lines}") }
+}
+
 fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass",
@@ -157,9 +164,10 @@ fn measured(row: &Row) -> Vec<String> {
             ]
         }
         Outcome::Words { value, expected } => {
+            // Of what is equal the beginning will do, and of hashes always.
+            let is_cut = |text: &str| value == expected || !text.contains(' ');
             let shown = |text: &str| match text.char_indices().nth(SHOWN_CHARS) {
-                // What differs has to be seen.
-                Some((end, _)) if value == expected || !text.contains(' ') => format!("{}...", &text[..end.min(16)]),
+                Some((end, _)) if is_cut(text) => format!("{}...", &text[..end]),
                 _ => text.to_owned(),
             };
             vec![shown(value), shown(expected), blank(), blank(), verdict]
