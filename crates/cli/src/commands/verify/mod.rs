@@ -32,9 +32,11 @@ Examples:
   edgeclip verify b32.gguf --picture CLIP.png --picture val2017/ --all
   edgeclip verify my-b32.gguf --as ViT-B-32:openai
 
-First the content id is computed anew: it shows any change since the file was written. Then come token ids, vectors and logits that OpenAI,
-transformers and others published; docs/verify.md lists them. A file is told by the hash of its checkpoint or by its names. Pictures are told by
-the hash of their files and read without a look at the EXIF orientation, as the references do. Quantized files get wider tolerances.
+First the content id is computed anew: it shows any change since the file was written. Then come
+token ids, vectors and logits that OpenAI, transformers and others published; docs/verify.md lists
+them. A file is told by the hash of its checkpoint or by its names. Pictures are told by the hash
+of their files and read without a look at the EXIF orientation, as the references do. Quantized
+files get wider tolerances.
 
 Exit code 1 if a check fails, or if there is none but the content id.")]
 pub(crate) struct VerifyArgs {

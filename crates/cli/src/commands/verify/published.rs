@@ -272,4 +272,20 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count, "a name is there twice");
     }
+
+    #[test]
+    fn the_page_lists_them_all() {
+        let page = include_str!("../../../../../docs/verify.md");
+        let joined = |values: &[f64]| values.iter().map(f64::to_string).collect::<Vec<_>>().join(" ");
+        let published: Published = serde_json::from_str(BUILT_IN[0].1).unwrap();
+        for check in &published.checks {
+            let numbers = match &check.quantity {
+                Quantity::Tokens { ids, .. } => ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "),
+                Quantity::Vector { first, .. } => joined(first),
+                Quantity::Sum { value, .. } => value.to_string(),
+                Quantity::Logits { values, .. } | Quantity::Probabilities { values, .. } => joined(values),
+            };
+            assert!(page.contains(&format!("| {numbers} |")), "{numbers} is not in docs/verify.md");
+        }
+    }
 }
