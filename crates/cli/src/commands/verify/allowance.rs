@@ -54,9 +54,9 @@ pub(super) fn probability(p: f64, logit: f64) -> f64 {
     (moved(2.0 * logit) - p).max(p - moved(-2.0 * logit))
 }
 
-/// Of q8_0 and q4_0 the floors of docs/accuracy.md. The others follow, as 1 - cosine grows with the square of the rounding error: a bit less
-/// is a step twice as large, so 4 times. A block's largest value is about 2.5 times its root mean square, so q8_0 is off by
-/// 2.5 / 127 / sqrt(12) of the weights' size, f16 by 2^-12 / sqrt(3) to 2^-11 / sqrt(3), a 20th of that at most, bf16 by 8 times as much as f16.
+/// Of q8_0 and q4_0 the floors of docs/accuracy.md. The others follow, as 1 - cosine grows with the square of the rounding error: a bit
+/// less is a step twice as large, so 4 times. A block's largest value is about 2.5 times its root mean square, so q8_0 is off by
+/// 2.5 / 127 / sqrt(12) of the weights' size, f16 by 2^-11 / sqrt(3) at most, which is a 20th, bf16 by 8 times as much as f16.
 fn cosine(ty: TensorType) -> f64 {
     match ty {
         TensorType::F32 | TensorType::F64 => 1.0,
