@@ -12,3 +12,4 @@ mod info;
 mod model;
 mod readme;
 mod tools;
+mod verify;

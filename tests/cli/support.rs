@@ -9,7 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
-use edgeclip_gguf::{File, TensorInfo, TensorSpec, TensorType, Writer};
+use edgeclip_gguf::{File, Metadata, TensorInfo, TensorSpec, TensorType, Writer};
 use edgeclip_model::schema::keys;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -87,11 +87,21 @@ pub(crate) fn without(tower: &str, model: &str, copy: &Path) -> String {
         "text" => (keys::HAS_TEXT, "t.", "text_projection."),
         other => panic!("{other}"),
     };
+    let is_kept = |info: &TensorInfo| !info.name.starts_with(prefix) && !info.name.starts_with(projection);
+    rewritten(model, copy, |metadata| drop(metadata.insert(key, false)), is_kept)
+}
+
+/// A copy of a model with other keys, and with some of its tensors. The content id stays as it was, whether it fits or not.
+pub(crate) fn rewritten(
+    model: &str,
+    copy: &Path,
+    change: impl FnOnce(&mut Metadata),
+    is_kept: impl Fn(&TensorInfo) -> bool,
+) -> String {
     let file = File::open(model).unwrap();
     let mut metadata = file.metadata().clone();
-    metadata.insert(key, false);
-    let is_kept = |info: &&TensorInfo| !info.name.starts_with(prefix) && !info.name.starts_with(projection);
-    let kept: Vec<&TensorInfo> = file.tensors().iter().filter(is_kept).collect();
+    change(&mut metadata);
+    let kept: Vec<&TensorInfo> = file.tensors().iter().filter(|info| is_kept(info)).collect();
     let specs: Vec<TensorSpec> = kept.iter().map(|info| TensorSpec::new(&*info.name, &*info.dims, info.ty)).collect();
     let mut writer = Writer::create(copy, &metadata, &specs).unwrap();
     kept.iter().for_each(|info| writer.write(&file.data(info).unwrap()).unwrap());

@@ -3,6 +3,7 @@
 
 mod commands;
 mod console;
+mod content_id;
 mod finite;
 mod inputs;
 mod interrupt;
@@ -64,6 +65,7 @@ enum Command {
     Tokenize(commands::tokenize::TokenizeArgs),
     Preprocess(commands::preprocess::PreprocessArgs),
     Info(commands::info::InfoArgs),
+    Verify(commands::verify::VerifyArgs),
     Eval(commands::eval::EvalArgs),
 }
 
@@ -107,6 +109,7 @@ fn dispatch(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Tokenize(args) => commands::tokenize::run(args, console),
         Command::Preprocess(args) => commands::preprocess::run(args, console),
         Command::Info(args) => commands::info::run(args, console),
+        Command::Verify(args) => commands::verify::run(args, console),
         Command::Eval(args) => commands::eval::run(args, console),
     }
 }

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use edgeclip::{Config, Tower};
 use edgeclip_gguf::{Array, File, TensorInfo, Value};
 use edgeclip_model::schema;
 use serde_json::{Map, json};
 
+use super::file_or_environment;
 use crate::{
     console::{Console, Failed},
-    model,
+    content_id::ContentId,
     output::{
         sink::Sink,
         table::{Align, bytes, count, table},
@@ -44,29 +45,12 @@ pub(crate) struct InfoArgs {
 /// Items that are shown of an array in JSON, where long ones would hide the rest.
 const SHOWN_ITEMS: usize = 16;
 
-/// What `--verify` found out.
-struct Verified {
-    stored: Option<String>,
-    computed: Result<String, edgeclip_model::Error>,
-}
-
-impl Verified {
-    fn matches(&self) -> bool {
-        matches!((&self.stored, &self.computed), (Some(stored), Ok(computed)) if stored == computed)
-    }
-}
-
 /// Runs the command.
 pub(crate) fn run(args: InfoArgs, _: &Console) -> Result<()> {
-    let Some(path) = args.file.or_else(model::from_environment) else {
-        bail!("no file: name one, as in `edgeclip info model.gguf`, or set {}", model::VARIABLE);
-    };
+    let path = file_or_environment(args.file, "info")?;
     let file = File::open(&path)?;
     let config = schema::from_file(&file);
-    let verified = args.verify.then(|| Verified {
-        stored: file.get::<String>(schema::keys::CONTENT_ID).ok().flatten(),
-        computed: edgeclip_model::content_id(&file),
-    });
+    let verified = args.verify.then(|| ContentId::of(&file));
     let mut sink = Sink::open(None)?;
     if args.json {
         serde_json::to_writer_pretty(&mut sink, &json(&file, &config, args.tensors, verified.as_ref()))
@@ -76,24 +60,10 @@ pub(crate) fn run(args: InfoArgs, _: &Console) -> Result<()> {
         sink.write_all(text(&file, &config, args.tensors, verified.as_ref()).as_bytes())?;
     }
     sink.commit()?;
-    match verified {
-        Some(verified) if !verified.matches() => Err(failed(&file, &verified).into()),
-        _ => Ok(()),
+    match verified.and_then(|verified| verified.problem(&file)) {
+        Some(problem) => Err(Failed(problem).into()),
+        None => Ok(()),
     }
-}
-
-fn failed(file: &File, verified: &Verified) -> Failed {
-    let reason = match verified {
-        Verified { computed: Err(error), .. } => error.to_string(),
-        Verified { stored: None, .. } => {
-            format!("{}: there is no {} to verify; only edgeclip writes it", file.path().display(), schema::keys::CONTENT_ID)
-        }
-        Verified { stored: Some(stored), computed: Ok(computed) } => format!(
-            "{}: the content id does not match: expected {stored}, found {computed}; the file is damaged or was edited, convert it again",
-            file.path().display()
-        ),
-    };
-    Failed(reason)
 }
 
 /// Tensors, elements and bytes by type, in the order of the numbers of types. Bytes are `None` if the type's block is unknown.
@@ -112,7 +82,7 @@ fn parameters(file: &File) -> u64 {
     file.tensors().iter().fold(0, |sum: u64, tensor| sum.saturating_add(tensor.elements()))
 }
 
-fn text(file: &File, config: &Result<Config, edgeclip_model::Error>, tensors: bool, verified: Option<&Verified>) -> String {
+fn text(file: &File, config: &Result<Config, edgeclip_model::Error>, tensors: bool, verified: Option<&ContentId>) -> String {
     let mut out = format!(
         "{}: GGUF {}, {}, {} keys, {} tensors, {} parameters\n\n",
         file.path().display(),
@@ -194,7 +164,7 @@ fn json(
     file: &File,
     config: &Result<Config, edgeclip_model::Error>,
     tensors: bool,
-    verified: Option<&Verified>,
+    verified: Option<&ContentId>,
 ) -> serde_json::Value {
     let metadata: Map<String, serde_json::Value> =
         file.metadata().iter().map(|(key, value)| (key.to_owned(), json_value(value))).collect();

@@ -8,6 +8,9 @@ pub(crate) mod info;
 pub(crate) mod preprocess;
 pub(crate) mod similarity;
 pub(crate) mod tokenize;
+pub(crate) mod verify;
+
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -16,7 +19,20 @@ use edgeclip::{
     zero_shot::{self, Classifier, IMAGENET_TEMPLATES, SIMPLE_TEMPLATES},
 };
 
-use crate::{console::Console, finite, interrupt, model::Model, texts};
+use crate::{
+    console::Console,
+    finite, interrupt,
+    model::{self, Model},
+    texts,
+};
+
+/// The file that a command is about, given by itself or by the environment.
+fn file_or_environment(given: Option<PathBuf>, command: &str) -> Result<PathBuf> {
+    match given.or_else(model::from_environment) {
+        Some(path) => Ok(path),
+        None => bail!("no file: name one, as in `edgeclip {command} model.gguf`, or set {}", model::VARIABLE),
+    }
+}
 
 /// `--truncate` as the tokenizer wants it.
 fn overlong(truncate: bool) -> Overlong {
