@@ -58,7 +58,7 @@ fn what_is_no_checkpoint_is_named() {
     assert!(refused("none").starts_with("none: "));
     assert!(refused(demo_q8_0()).starts_with(demo_q8_0()));
     fs::create_dir(folder.join("empty")).unwrap();
-    assert!(refused("empty").contains("config.json"));
+    assert!(refused("empty").contains("the folder holds no weights"));
     assert_eq!(files(&folder), ["empty"]);
 }
 
