@@ -5,8 +5,8 @@
     edgeclip convert target/random-b32 --compat clip.cpp --type q8_0 --output target/b32-q8_0.gguf
     python tools/check_clipcpp.py target/b32-q8_0.gguf [--program target/release/edgeclip]
 
-clip.cpp takes only the tensor counts that it knows: 397 for both encoders with 12 blocks each, as of ViT-B/32, B/16 and none of the
-small models here. Files of clip.cpp's own kind come from tools/write_clipcpp.py. clip.cpp ends the process when it does not like a file,
+clip.cpp takes only the tensor counts that it knows: 397 for both encoders with 12 blocks each, as of ViT-B/32, B/16; none of the
+small models of tests/data. Files of clip.cpp's own kind come from tools/write_clipcpp.py. clip.cpp ends the process when it does not like a file,
 so each file is loaded in a process of its own. Exit code 1 if a cosine is below 0.999 (0.9999 for f16 and f32 files) or a file does not
 load.
 """
@@ -69,9 +69,9 @@ def ours(program, path, folder):
         out = folder / f"{number}.npy"
         run([program, "preprocess", picture, "--no-exif", "--output", out, "--model", path])
         pixels.append(np.load(out))
-    lines = run([program, "tokenize", "--format", "jsonl", "--model", path, "--", *TEXTS]).splitlines()
+    lines = run([program, "tokenize", "--truncate", "--format", "jsonl", "--model", path, "--", *TEXTS]).splitlines()
     vectors = {}
-    for tower, inputs, more in (("image", PICTURES, ["--no-exif"]), ("text", TEXTS, [])):
+    for tower, inputs, more in (("image", PICTURES, ["--no-exif"]), ("text", TEXTS, ["--truncate"])):
         out = folder / f"{tower}.npy"
         run([program, "encode", tower, "--format", "npy", *more, "--output", out, "--model", path, "--", *inputs])
         vectors[tower] = np.load(out)
@@ -94,7 +94,7 @@ def check(program, path):
         np.savez(inputs, pixels=pixels, ids=json.dumps(ids))
         done = subprocess.run([sys.executable, __file__, "--encode", path, inputs, output], capture_output=True, text=True)
         if done.returncode != 0 or not output.is_file():
-            lines = (done.stderr + done.stdout).strip().splitlines() or ["no message"]
+            lines = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
             print(f"  clip.cpp ended with {done.returncode}: {lines[-1]}")
             return False
         theirs, worst = np.load(output), 1.0
