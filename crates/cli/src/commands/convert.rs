@@ -14,6 +14,7 @@ use edgeclip_convert::{CropRule, Error, Options, Progress, Report, Target};
 use crate::{
     console::{Bar, Console, Failed, Interrupted},
     interrupt::{self, Temporary},
+    names,
     output::sink::{Sink, behind_links},
 };
 
@@ -29,8 +30,9 @@ Types: f32 is exact; f16 half its size; q8_0 little more than a quarter, hardly 
 The check runs 8 pictures and 16 sentences through checkpoint and file, and prints the cosines between their vectors.
 Nothing appears under the output's name before all of it is written and checked; an interrupt leaves no file.")]
 pub(crate) struct ConvertArgs {
-    /// Hugging Face folder of a CLIPModel: config.json, *.safetensors, vocab.json and merges.txt or tokenizer.json
-    #[arg(value_name = "FOLDER")]
+    /// Hugging Face folder of a CLIPModel: config.json, *.safetensors, vocab.json and merges.txt or tokenizer.json; or the name of a model
+    /// as `edgeclip models` lists them, which is downloaded if it is in no cache
+    #[arg(value_name = "FOLDER|NAME")]
     input: PathBuf,
     /// The file to write; an older GGUF file there is replaced [default: FOLDER's name, a dash and the type, .gguf, here]
     #[arg(long, short, value_name = "FILE", help_heading = "Output")]
@@ -71,7 +73,7 @@ enum Crop {
     Hf,
 }
 
-fn target(text: &str) -> Result<Target, String> {
+pub(crate) fn target(text: &str) -> Result<Target, String> {
     text.parse().map_err(|_| format!("expected {}", Target::ALL.map(|target| target.to_string()).join(", ")))
 }
 
@@ -88,16 +90,18 @@ fn cosine(text: &str) -> Result<f32, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
-    let output = match &args.output {
-        Some(output) => output.clone(),
-        None => default_output(&args.input, args.target)?,
+    let source = names::source(&args.input, console)?;
+    let output = match (&args.output, &source.name) {
+        (Some(output), _) => output.clone(),
+        (None, Some(name)) => PathBuf::from(format!("{}-{}.gguf", names::stem(name), args.target)),
+        (None, None) => default_output(&source.path, args.target)?,
     };
     // What is written to a link goes behind it.
     let output = behind_links(&output).with_context(|| format!("{}: cannot follow it", output.display()))?;
     check_output(&output)?;
     let mut report_sink = match &args.report {
         Some(report) => {
-            check_report(report, &args.input, &output)?;
+            check_report(report, &source.path, &output)?;
             // Opened now, so that a report that cannot be written is no surprise after all the work.
             Some(Sink::open(Some(report))?)
         }
@@ -109,7 +113,8 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
         overrides: args.overrides.clone(),
         check: !args.no_check,
         min_cosine: args.min_cosine,
-        name: args.name.clone(),
+        name: args.name.clone().or(source.name),
+        arch: source.architecture,
         crop: match args.crop {
             Crop::Openai => CropRule::RoundHalfEven,
             Crop::Hf => CropRule::Floor,
@@ -117,7 +122,7 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
         ..Options::default()
     };
     interrupt::watch();
-    let result = edgeclip_convert::convert(&args.input, &output, &options, &Steps::new(console));
+    let result = edgeclip_convert::convert(&source.path, &output, &options, &Steps::new(console));
     let report = match result {
         Ok(report) => report,
         Err(Error::Interrupted) => return Err(Interrupted.into()),
@@ -157,7 +162,7 @@ fn show(report: &Report, args: &ConvertArgs, sink: Option<Sink>, console: &Conso
 fn default_output(input: &Path, target: Target) -> Result<PathBuf> {
     // `.` and `..` have names too.
     let folder = fs::canonicalize(input).with_context(|| {
-        format!("{}: no such folder; give the path of a checkpoint's, nothing is downloaded", input.display())
+        format!("{}: no such folder; give the path of a checkpoint's, or a name that `edgeclip models` lists", input.display())
     })?;
     let Some(name) = folder.file_name() else {
         bail!("{}: no name to call the file by; give --output FILE", input.display());
@@ -221,7 +226,7 @@ fn place(path: &Path) -> PathBuf {
 }
 
 /// The conversion's steps as progress bars.
-struct Steps<'a> {
+pub(crate) struct Steps<'a> {
     console: &'a Console,
     bar: Mutex<Option<Bar<'a>>>,
     /// The result under its first name, for an interrupt that cannot wait.
@@ -229,7 +234,7 @@ struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    fn new(console: &'a Console) -> Self {
+    pub(crate) fn new(console: &'a Console) -> Self {
         Self { console, bar: Mutex::new(None), temporary: Mutex::new(None) }
     }
 }

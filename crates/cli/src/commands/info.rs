@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use edgeclip::{Config, Tower};
+use edgeclip_convert::Target;
 use edgeclip_gguf::{Array, File, TensorInfo, Value};
 use edgeclip_model::schema;
 use serde_json::{Map, json};
 
 use crate::{
     console::{Console, Failed},
-    model,
+    model, names,
     output::{
         sink::Sink,
         table::{Align, bytes, count, table},
@@ -27,8 +28,8 @@ Examples:
   edgeclip info b32.gguf --tensors
   edgeclip info b32.gguf --verify       # exit code 1 unless the weights are those that were written")]
 pub(crate) struct InfoArgs {
-    /// The file [default: the file that the environment variable EDGECLIP_MODEL names]
-    #[arg(value_name = "FILE")]
+    /// The file, or the name of a model [default: what the environment variable EDGECLIP_MODEL says]
+    #[arg(value_name = "FILE|NAME")]
     file: Option<PathBuf>,
     /// List every tensor
     #[arg(long)]
@@ -57,11 +58,11 @@ impl Verified {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: InfoArgs, _: &Console) -> Result<()> {
+pub(crate) fn run(args: InfoArgs, console: &Console) -> Result<()> {
     let Some(path) = args.file.or_else(model::from_environment) else {
         bail!("no file: name one, as in `edgeclip info model.gguf`, or set {}", model::VARIABLE);
     };
-    let file = File::open(&path)?;
+    let file = File::open(&names::model(&path, Target::default(), console)?)?;
     let config = schema::from_file(&file);
     let verified = args.verify.then(|| Verified {
         stored: file.get::<String>(schema::keys::CONTENT_ID).ok().flatten(),

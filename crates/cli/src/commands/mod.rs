@@ -5,7 +5,9 @@ pub(crate) mod convert;
 pub(crate) mod encode;
 pub(crate) mod eval;
 pub(crate) mod info;
+pub(crate) mod models;
 pub(crate) mod preprocess;
+pub(crate) mod pull;
 pub(crate) mod similarity;
 pub(crate) mod tokenize;
 

@@ -1,0 +1,167 @@
+//! From the name of a model to a file: found, downloaded, converted once and kept.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use edgeclip::Activation;
+use edgeclip_convert::{Options, Progress as _, Target};
+use edgeclip_gguf::File;
+use edgeclip_hub::{Checkpoint, Hub, Name, Settings};
+use edgeclip_model::schema;
+
+use crate::{
+    commands::convert::Steps,
+    console::{Console, Interrupted},
+    interrupt,
+};
+
+/// What the converter reads.
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    /// The model's name, unless a path was given.
+    pub(crate) name: Option<String>,
+    /// What the weights are of if nothing beside them says so.
+    pub(crate) architecture: Option<String>,
+}
+
+/// The checkpoint of a path or name, downloaded if it is in no cache.
+pub(crate) fn source(given: &Path, console: &Console) -> Result<Source> {
+    match parse(given)? {
+        Name::Path(path) => Ok(Source { path, name: None, architecture: None }),
+        name => {
+            let hub = hub()?;
+            let Checkpoint { name, path, architecture, .. } = interruptible(hub.get(&name, &Watch::new(&hub, console)))?;
+            Ok(Source { path, name: Some(name), architecture })
+        }
+    }
+}
+
+/// The GGUF file of a path or name; that of a name is made in the cache if it is not there yet.
+pub(crate) fn model(given: &Path, target: Target, console: &Console) -> Result<PathBuf> {
+    // A path is a GGUF file, except if it is said to be open_clip's folder.
+    let is_folder = given.to_str().is_some_and(|text| text.trim().starts_with("local-dir:"));
+    match parse(given)? {
+        Name::Path(path) if !is_folder => Ok(path),
+        name => {
+            let hub = hub()?;
+            let checkpoint = interruptible(hub.get(&name, &Watch::new(&hub, console)))?;
+            converted(&hub, &checkpoint, target, console)
+        }
+    }
+}
+
+/// The newest that the Hub has of a name, converted.
+pub(crate) fn pull(name: &str, target: Target, console: &Console) -> Result<PathBuf> {
+    let hub = hub()?;
+    let checkpoint = interruptible(hub.pull(&name.parse()?, &Watch::new(&hub, console)))?;
+    converted(&hub, &checkpoint, target, console)
+}
+
+/// The caches that the environment names.
+pub(crate) fn hub() -> Result<Hub> {
+    Ok(Hub::new(Settings::from_env()?))
+}
+
+/// A name as the beginning of a file's.
+pub(crate) fn stem(name: &str) -> String {
+    name.replace(['/', '\\', ':', '@'], "-")
+}
+
+fn parse(given: &Path) -> Result<Name> {
+    match given.to_str() {
+        Some(text) => Ok(text.parse()?),
+        None => Ok(Name::Path(given.to_owned())),
+    }
+}
+
+/// What decides the bytes of a converted file besides checkpoint and type.
+fn converter() -> String {
+    format!("edgeclip {} schema {}", env!("CARGO_PKG_VERSION"), schema::VERSION)
+}
+
+fn converted(hub: &Hub, checkpoint: &Checkpoint, target: Target, console: &Console) -> Result<PathBuf> {
+    let watch = Watch::new(hub, console);
+    let place = interruptible(hub.place(checkpoint, &target.to_string(), &converter(), &watch))?;
+    let is_good = |path: &Path| File::open(path).is_ok_and(|file| schema::from_file(&file).is_ok());
+    let made = place.make(&is_good, &watch, |path| -> Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot make this folder", folder.display()))?;
+        console.note(&format!("{}: converting to {target}, once", checkpoint.name));
+        let options =
+            Options { target, name: Some(checkpoint.name.clone()), arch: checkpoint.architecture.clone(), ..Options::default() };
+        match edgeclip_convert::convert(&checkpoint.path, path, &options, &Steps::new(console)) {
+            Ok(_) => check_activation(checkpoint, path, console),
+            Err(edgeclip_convert::Error::Interrupted) => Err(Interrupted.into()),
+            Err(error) => Err(error.into()),
+        }
+    });
+    interruptible(made)?;
+    Ok(place.path().to_owned())
+}
+
+/// The activation belongs to the checkpoint, not to the architecture, and the wrong one costs points of accuracy without any other sign.
+fn check_activation(checkpoint: &Checkpoint, path: &Path, console: &Console) -> Result<()> {
+    let Some(model) = checkpoint.model else { return Ok(()) };
+    let config = schema::from_file(&File::open(path)?)?;
+    let towers = [config.image.map(|image| image.tower.activation), config.text.map(|text| text.tower.activation)];
+    let names = towers.into_iter().flatten().map(|activation| match activation {
+        Activation::QuickGelu => "quick_gelu",
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_tanh",
+    });
+    let expected = model.activation.to_string();
+    if let Some(found) = names.into_iter().find(|name| *name != expected) {
+        console.note(&format!(
+            "{}: its configuration says {found}, the registry that these weights were trained with {expected}; the file has {found}",
+            checkpoint.name
+        ));
+    }
+    Ok(())
+}
+
+/// An interrupt of the hub's is one of the program's.
+fn interruptible<T, E: Into<anyhow::Error>>(result: Result<T, E>) -> Result<T> {
+    result.map_err(|error| {
+        let error = error.into();
+        match error.downcast_ref::<edgeclip_hub::Error>() {
+            Some(edgeclip_hub::Error::Interrupted) => Interrupted.into(),
+            _ => error,
+        }
+    })
+}
+
+/// Downloads as progress bars.
+struct Watch<'a> {
+    console: &'a Console,
+    /// `None` if the environment wants no bars.
+    bars: Option<Steps<'a>>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(hub: &Hub, console: &'a Console) -> Self {
+        interrupt::watch();
+        Self { console, bars: hub.settings().progress.then(|| Steps::new(console)) }
+    }
+}
+
+impl edgeclip_hub::Progress for Watch<'_> {
+    fn begin(&self, step: &str, total: u64) {
+        if let Some(bars) = &self.bars {
+            bars.begin(step, total);
+        }
+    }
+
+    fn advance(&self, n: u64) {
+        if let Some(bars) = &self.bars {
+            bars.advance(n);
+        }
+    }
+
+    fn note(&self, text: &str) {
+        self.console.note(text);
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupt::interrupted()
+    }
+}
