@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use edgeclip::Activation;
+use edgeclip::{Activation, Resize};
 use edgeclip_convert::{Options, Progress as _, Target};
 use edgeclip_gguf::File;
 use edgeclip_hub::{Checkpoint, Hub, Name, Settings};
@@ -90,7 +90,7 @@ fn converted(hub: &Hub, checkpoint: &Checkpoint, target: Target, console: &Conso
         let options =
             Options { target, name: Some(checkpoint.name.clone()), arch: checkpoint.architecture.clone(), ..Options::default() };
         match edgeclip_convert::convert(&checkpoint.path, path, &options, &Steps::new(console)) {
-            Ok(_) => check_activation(checkpoint, path, console),
+            Ok(_) => compare(checkpoint, path, console),
             Err(edgeclip_convert::Error::Interrupted) => Err(Interrupted.into()),
             Err(error) => Err(error.into()),
         }
@@ -99,21 +99,40 @@ fn converted(hub: &Hub, checkpoint: &Checkpoint, target: Target, console: &Conso
     Ok(place.path().to_owned())
 }
 
-/// The activation belongs to the checkpoint, not to the architecture, and the wrong one costs points of accuracy without any other sign.
-fn check_activation(checkpoint: &Checkpoint, path: &Path, console: &Console) -> Result<()> {
+/// Says where the checkpoint's own configuration and the registry disagree. Activation and preprocessing belong to the checkpoint, not to
+/// the architecture, and the wrong ones cost points of accuracy without any other sign.
+fn compare(checkpoint: &Checkpoint, path: &Path, console: &Console) -> Result<()> {
     let Some(model) = checkpoint.model else { return Ok(()) };
     let config = schema::from_file(&File::open(path)?)?;
-    let towers = [config.image.map(|image| image.tower.activation), config.text.map(|text| text.tower.activation)];
-    let names = towers.into_iter().flatten().map(|activation| match activation {
-        Activation::QuickGelu => "quick_gelu",
-        Activation::Gelu => "gelu",
-        Activation::GeluTanh => "gelu_tanh",
-    });
-    let expected = model.activation.to_string();
-    if let Some(found) = names.into_iter().find(|name| *name != expected) {
+    let mut differences = Vec::new();
+    let mut differ = |what: &str, expected: String, found: String| {
+        if found != expected {
+            differences.push(format!("{what} {expected}, not {found}"));
+        }
+    };
+    let towers = [config.image.as_ref().map(|image| &image.tower), config.text.as_ref().map(|text| &text.tower)];
+    if let Some(tower) = towers.into_iter().flatten().next() {
+        let found = match tower.activation {
+            Activation::QuickGelu => "quick_gelu",
+            Activation::Gelu => "gelu",
+            Activation::GeluTanh => "gelu_tanh",
+        };
+        differ("activation", model.activation.to_string(), found.to_owned());
+    }
+    if let Some(image) = &config.image {
+        let (expected, found) = (&model.preprocessing, &image.preprocessing);
+        let digits = |values: [f64; 3]| values.map(|value| format!("{value:.4}")).join(" ");
+        differ("pictures of", expected.size.to_string(), found.size.to_string());
+        differ("mean", digits(expected.mean), digits(found.mean.map(f64::from)));
+        differ("std", digits(expected.std), digits(found.std.map(f64::from)));
+        let resize = if found.resize == Resize::Squash { "squash" } else { "shortest" };
+        differ("resize mode", expected.resize_mode.clone(), resize.to_owned());
+    }
+    if !differences.is_empty() {
         console.note(&format!(
-            "{}: its configuration says {found}, the registry that these weights were trained with {expected}; the file has {found}",
-            checkpoint.name
+            "{}: its configuration, which is what counts here, is not what open_clip has for these weights: {}",
+            checkpoint.name,
+            differences.join("; ")
         ));
     }
     Ok(())

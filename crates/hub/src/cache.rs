@@ -87,7 +87,7 @@ pub(crate) fn snapshot(folder: &Path, is_missing: &dyn Fn(&str) -> bool) -> Resu
     let config = folder.join("config.json");
     let config =
         if config.is_file() { Some(read(&config, plan::MAX_SMALL).map_err(|e| Error::io(&config, "read it", e))?) } else { None };
-    let layout = Layout::new(config.as_deref(), has("open_clip_config.json"));
+    let layout = Layout::new(config.as_deref(), has(plan::OPEN_CLIP_CONFIG));
     for name in layout.weights() {
         if !has(name) {
             continue;
@@ -111,7 +111,7 @@ pub(crate) fn snapshot(folder: &Path, is_missing: &dyn Fn(&str) -> bool) -> Resu
                 known("preprocessor_config.json") && vocabulary
             }
             Layout { open_clip: true, .. } => true,
-            _ => known("config.json") && known("open_clip_config.json"),
+            _ => known("config.json") && known(plan::OPEN_CLIP_CONFIG),
         };
         let configured = layout.transformers || layout.open_clip;
         return Ok(Some(Snapshot { folder: folder.to_owned(), files, configured, complete }));

@@ -48,6 +48,12 @@ impl Answer {
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         self.header(name)?.trim().parse().ok()
     }
+
+    /// The size of the file that was asked about; of a redirect's own body nobody wants to know.
+    pub(crate) fn size(&self) -> Option<u64> {
+        let own = if self.status == 200 { self.number("content-length") } else { None };
+        self.number("x-linked-size").or(own)
+    }
 }
 
 /// What may be tried again, and what not.

@@ -26,6 +26,9 @@ mod lock;
 mod name;
 mod plan;
 pub mod registry;
+#[cfg(all(test, feature = "download"))]
+#[path = "../../../tests/support/server.rs"]
+mod server;
 mod settings;
 mod sums;
 
@@ -120,7 +123,7 @@ impl Hub {
                 }
                 match self.pull(name, progress) {
                     // What there is may do.
-                    Err(error @ Error::Connection { .. }) => match find(false)? {
+                    Err(error @ (Error::Connection { .. } | Error::Status { .. })) => match find(false)? {
                         Some(checkpoint) => {
                             progress.note(&format!("{error}; going on with what the cache has"));
                             Ok(checkpoint)
@@ -300,5 +303,62 @@ impl Hub {
 
     fn fetch_repo(&self, _: &Repo, _: &dyn Progress) -> Result<(), Error> {
         unreachable!("only asked for if it can be done")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub(root: &Path, variables: &[(&str, &str)]) -> Hub {
+        let variable = |name: &str| match variables.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => Some(value.into()),
+            None => (name == "HOME").then(|| root.into()),
+        };
+        Hub::new(Settings::read(&variable).unwrap())
+    }
+
+    #[cfg(not(feature = "download"))]
+    #[test]
+    fn a_build_without_download_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["a/b", "ViT-B/32"] {
+            for get in [Hub::get, Hub::pull] {
+                let message = get(&hub(root.path(), &[]), &name.parse().unwrap(), &()).unwrap_err().to_string();
+                assert!(
+                    message.contains("not in the cache: looked for") && message.contains("this build cannot download"),
+                    "{message}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn any_source_of_a_model_will_do() {
+        let root = tempfile::tempdir().unwrap();
+        let hub = hub(root.path(), &[("HF_HUB_OFFLINE", "1")]);
+        let name: Name = "ViT-B-32:openai".parse().unwrap();
+        let Name::Model(model) = name else { panic!() };
+        assert!(!hub.has(model));
+        assert!(matches!(hub.get(&name, &()), Err(Error::NotCached { .. })));
+
+        // timm's, for open_clip.
+        let repo = root.path().join(".cache/huggingface/hub/models--timm--vit_base_patch32_clip_224.openai");
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let write = |path: &str, text: &str| {
+            let path = repo.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("refs/main", commit);
+        write(&format!("snapshots/{commit}/open_clip_model.safetensors"), "");
+        let found = hub.get(&name, &()).unwrap();
+        assert_eq!((found.name.as_str(), found.architecture.as_deref()), ("ViT-B-32:openai", Some("ViT-B-32-quickgelu")));
+        // With a configuration beside the weights nobody has to say what they are.
+        write(&format!("snapshots/{commit}/open_clip_config.json"), "{}");
+        assert_eq!(hub.get(&name, &()).unwrap().architecture, None);
+        assert!(hub.has(model));
+        assert!(hub.get(&"timm/vit_base_patch32_clip_224.openai".parse().unwrap(), &()).is_ok());
+        assert!(hub.get(&"openai/clip-vit-base-patch32".parse().unwrap(), &()).is_err());
     }
 }

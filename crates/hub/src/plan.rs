@@ -4,10 +4,13 @@ use serde::Deserialize;
 
 use crate::Error;
 
+/// open_clip's configuration.
+pub(crate) const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
+
 /// Small files, each taken if it is there.
 pub(crate) const SMALL: [&str; 8] = [
     "config.json",
-    "open_clip_config.json",
+    OPEN_CLIP_CONFIG,
     "preprocessor_config.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -18,8 +21,6 @@ pub(crate) const SMALL: [&str; 8] = [
 
 /// More than any of them has; tokenizer.json of a large vocabulary has 20 MB.
 pub(crate) const MAX_SMALL: u64 = 64 << 20;
-/// More than any file of weights on the Hub.
-pub(crate) const MAX_WEIGHTS: u64 = 64 << 30;
 /// An index of shards; one for 1,000 tensors has 100 kB.
 pub(crate) const MAX_INDEX: u64 = 16 << 20;
 /// The Hub's largest models have 200.

@@ -253,7 +253,8 @@ mod tests {
         fs::write(folder.path().join("token"), " from-file\r\n").unwrap();
         fs::write(folder.path().join("other"), "other").unwrap();
         let other = folder.path().join("other").display().to_string();
-        let cases: [(&[(&str, &str)], Option<&str>); 6] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>);
+        let cases: [Case<'_>; 6] = [
             (&[("HF_HOME", &home)], Some("from-file")),
             (&[("HF_HOME", &home), ("HF_TOKEN_PATH", &other)], Some("other")),
             (&[("HF_HOME", &home), ("HUGGING_FACE_HUB_TOKEN", "old")], Some("old")),

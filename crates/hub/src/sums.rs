@@ -41,9 +41,21 @@ impl Sums {
             _ => cannot(source),
         })?;
         let sum = hex(&hasher.finalize());
-        // A cache that cannot be written only makes the next time as slow as this one.
-        let _ = fs::create_dir_all(&self.folder).and_then(|()| replace(&kept, sum.as_bytes()));
+        self.keep(&kept, &sum);
         Ok(sum)
+    }
+
+    /// Keeps what somebody else has found.
+    #[cfg(feature = "download")]
+    pub(crate) fn remember(&self, path: &Path, sum: &str) {
+        if let Ok(key) = fs::metadata(path).and_then(|found| key(path, &found)) {
+            self.keep(&self.folder.join(key), sum);
+        }
+    }
+
+    fn keep(&self, kept: &Path, sum: &str) {
+        // A cache that cannot be written only makes the next time as slow as this one.
+        let _ = fs::create_dir_all(&self.folder).and_then(|()| replace(kept, sum.as_bytes()));
     }
 }
 

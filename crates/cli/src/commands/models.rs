@@ -44,20 +44,20 @@ pub(crate) fn run(args: &ModelsArgs, _: &Console) -> Result<()> {
 }
 
 fn text(hub: &Hub, models: &[Model]) -> String {
-    let header = ["name", "other names", "parameters", "top-1", "licence", "here"].map(str::to_owned).to_vec();
+    let header = ["name", "parameters", "top-1", "licence", "here", "other names"].map(str::to_owned).to_vec();
     let rows = models.iter().map(|model| {
         let others: Vec<&str> = model.aliases.iter().chain(&model.repos).map(String::as_str).collect();
         vec![
             model.to_string(),
-            others.join(", "),
             format!("{:.0} M", model.parameters as f64 / 1e6),
             model.top1.as_ref().map_or_else(|| "-".to_owned(), |top1| format!("{:.2}", top1.value)),
             model.licence.clone(),
             here(hub, model),
+            others.join(", "),
         ]
     });
     let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
-    table(&[Align::Left, Align::Left, Align::Right, Align::Right, Align::Left, Align::Left], &rows)
+    table(&[Align::Left, Align::Right, Align::Right, Align::Left, Align::Left, Align::Left], &rows)
 }
 
 /// What of a model needs no download.

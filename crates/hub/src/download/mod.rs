@@ -25,6 +25,8 @@ use crate::{
 
 /// The Hub's list of a repository's files; one of 10,000 files has 1 MB.
 const MAX_LISTING: u64 = 16 << 20;
+/// More than any file of weights on the Hub.
+const MAX_WEIGHTS: u64 = 64 << 30;
 /// Hexadecimal digits of sha256 or git's names; other servers may have others.
 const MAX_ETAG: usize = 128;
 
@@ -58,11 +60,12 @@ impl Hub {
             name: &file.name,
             incomplete: &hidden("incomplete"),
             target: &path,
-            size: about.number("content-length"),
-            limit: plan::MAX_WEIGHTS,
+            size: about.size(),
+            limit: MAX_WEIGHTS,
             sha256: Some(&file.sha256),
         };
         transfer.run(&client, progress)?;
+        self.sums.remember(&path, &file.sha256);
         Ok(path)
     }
 
@@ -121,10 +124,11 @@ impl Fetch<'_> {
         let folder = self.cache.snapshot_folder(&self.commit);
         make_folder(&folder)?;
         for name in plan::SMALL {
-            if self.names.contains(name) {
-                self.file(name, plan::MAX_SMALL)?;
-            } else {
-                self.note_absence(name);
+            match self.names.contains(name) {
+                // Only if its weights are taken: beside others it would be of something that is not there.
+                true if name == plan::OPEN_CLIP_CONFIG => {}
+                true => drop(self.file(name, plan::MAX_SMALL)?),
+                false => self.note_absence(name),
             }
         }
         let config = folder.join("config.json");
@@ -132,20 +136,23 @@ impl Fetch<'_> {
             true => Some(cache::read(&config, plan::MAX_SMALL).map_err(|source| Error::io(&config, "read it", source))?),
             false => None,
         };
-        let layout = Layout::new(text.as_deref(), self.names.contains("open_clip_config.json"));
+        let layout = Layout::new(text.as_deref(), self.names.contains(plan::OPEN_CLIP_CONFIG));
         let wanted = layout.weights();
         let Some(best) = wanted.iter().find(|name| self.names.contains(**name)) else {
             let wanted = wanted.into_iter().map(str::to_owned).collect();
             return Err(Error::NoWeights { repo: self.repo.to_string(), wanted });
         };
+        if layout.open_clip && (!layout.transformers || best.starts_with("open_clip_")) {
+            self.file(plan::OPEN_CLIP_CONFIG, plan::MAX_SMALL)?;
+        }
         if best.ends_with(".index.json") {
             let index = self.file(best, plan::MAX_INDEX)?;
             let text = cache::read(&index, plan::MAX_INDEX).map_err(|source| Error::io(&index, "read it", source))?;
             for shard in plan::shards(best, &text)? {
-                self.file(&shard, plan::MAX_WEIGHTS)?;
+                self.file(&shard, MAX_WEIGHTS)?;
             }
         } else {
-            self.file(best, plan::MAX_WEIGHTS)?;
+            self.file(best, MAX_WEIGHTS)?;
         }
         // Last, so that whoever looks at the cache in between finds the whole of the old commit.
         self.note_reference()
@@ -171,8 +178,7 @@ impl Fetch<'_> {
         if etag.is_empty() || etag.len() > MAX_ETAG || !is_plain || etag.starts_with('.') {
             return Err(wrong("expected an ETag of letters and digits"));
         }
-        let is_redirect = (300..400).contains(&about.status);
-        let size = about.number("x-linked-size").or_else(|| if is_redirect { None } else { about.number("content-length") });
+        let size = about.size();
         if let Some(size) = size.filter(|&size| size > limit) {
             return Err(Error::Size { url, expected: limit, found: size });
         }
@@ -250,4 +256,114 @@ fn make_folder(path: &Path) -> Result<(), Error> {
 /// For a path of an address; a revision has few characters that need it.
 fn encoded(revision: &str) -> String {
     revision.replace('/', "%2F").replace('+', "%2B")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{
+        Settings,
+        server::{Reply, Request, Server},
+    };
+
+    /// Real ones are too large for a test: this is the same with another sum.
+    fn file(bytes: &[u8]) -> OpenAiFile {
+        use sha2::{Digest, Sha256};
+        let sha256 = sums::hex(&Sha256::digest(bytes));
+        OpenAiFile { path: format!("/clip/models/{sha256}/x.pt"), name: "x.pt".to_owned(), sha256 }
+    }
+
+    fn hub(root: &Path, server: &Server) -> Hub {
+        let variable = |name: &str| match name {
+            "HOME" => Some(root.into()),
+            crate::settings::OPENAI_ENDPOINT => Some(server.address.clone().into()),
+            _ => None,
+        };
+        Hub::new(Settings::read(&variable).unwrap())
+    }
+
+    /// What was noted, and an interrupt after so many bytes.
+    #[derive(Default)]
+    struct Watch {
+        notes: Mutex<Vec<String>>,
+        bytes: Mutex<u64>,
+        interrupt_after: Option<u64>,
+    }
+
+    impl Progress for Watch {
+        fn begin(&self, _: &str, _: u64) {}
+
+        fn advance(&self, n: u64) {
+            *self.bytes.lock().unwrap() += n;
+        }
+
+        fn note(&self, text: &str) {
+            self.notes.lock().unwrap().push(text.to_owned());
+        }
+
+        fn interrupted(&self) -> bool {
+            self.interrupt_after.is_some_and(|most| *self.bytes.lock().unwrap() > most)
+        }
+    }
+
+    #[test]
+    fn openai_s_file_comes_once_and_in_parts() {
+        let bytes: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
+        let file = file(&bytes);
+        let served = bytes.clone();
+        let server = Server::start(move |request, before| {
+            let cut = (request.method == "GET" && before == 0).then_some(200_000);
+            Reply { cut, ..Reply::file(&served, request) }
+        });
+        let root = tempfile::tempdir().unwrap();
+        let (hub, watch) = (hub(root.path(), &server), Watch::default());
+        let path = hub.fetch_openai(&file, &watch).unwrap();
+        assert_eq!(path, root.path().join(".cache/clip/x.pt"));
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        let gets = || server.requests().into_iter().filter(|request| request.method == "GET").map(|request| request.start());
+        assert_eq!(gets().collect::<Vec<_>>(), [0, 200_000]);
+        let notes = watch.notes.lock().unwrap().clone();
+        assert!(
+            notes.len() == 1 && notes[0].contains("the connection was cut") && notes[0].contains("trying again in 0.5 s"),
+            "{notes:?}"
+        );
+        // It is there now, and known to be right without being read again.
+        let again = Watch::default();
+        hub.fetch_openai(&file, &again).unwrap();
+        assert_eq!((gets().count(), *again.bytes.lock().unwrap()), (2, 0));
+    }
+
+    #[test]
+    fn an_interrupt_keeps_what_has_come() {
+        let bytes = vec![7; 3 << 20];
+        let file = file(&bytes);
+        let served = bytes.clone();
+        let server = Server::start(move |request, _| Reply::file(&served, request));
+        let root = tempfile::tempdir().unwrap();
+        let hub = hub(root.path(), &server);
+        let watch = Watch { interrupt_after: Some(1 << 20), ..Watch::default() };
+        assert!(matches!(hub.fetch_openai(&file, &watch), Err(Error::Interrupted)));
+        assert!(!root.path().join(".cache/clip/x.pt").exists());
+        hub.fetch_openai(&file, &()).unwrap();
+        let starts: Vec<usize> = server.requests().iter().map(Request::start).collect();
+        assert!(starts.len() == 4 && starts[3] >= 1 << 20, "{starts:?}");
+    }
+
+    #[test]
+    fn a_damaged_file_of_clip_is_replaced() {
+        let bytes = b"weights".to_vec();
+        let file = file(&bytes);
+        let server = Server::start({
+            let bytes = bytes.clone();
+            move |request, _| Reply::file(&bytes, request)
+        });
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(".cache/clip/x.pt");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "half").unwrap();
+        hub(root.path(), &server).fetch_openai(&file, &()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
 }
