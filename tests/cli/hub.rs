@@ -659,3 +659,22 @@ fn configurations_come_with_their_weights() {
         assert_eq!(taken.contains(&open_clip[0].to_owned()), has_open_clip, "{taken:?}");
     }
 }
+
+/// docs/models.md has the registry's table.
+#[test]
+fn the_documentation_has_every_model() {
+    let text = fs::read_to_string(root().join("docs/models.md")).unwrap();
+    let models: Value = serde_json::from_str(&edgeclip(&["models", "--json"]).ok()).unwrap();
+    for model in models.as_array().unwrap() {
+        let start = format!("| `{}` |", model["name"].as_str().unwrap());
+        let row = text.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{start}"));
+        let top1 = model["imagenet_top1"]["value"].as_f64().map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        let parameters = format!("{:.0} M", model["parameters"].as_f64().unwrap() / 1e6);
+        let facts = [model["activation"].as_str().unwrap(), model["licence"].as_str().unwrap(), &top1, &parameters];
+        let names = ["aliases", "repos"].into_iter().flat_map(|key| model[key].as_array().unwrap());
+        let names: Vec<String> = names.map(|name| format!("`{}`", name.as_str().unwrap())).collect();
+        for fact in facts.into_iter().chain(names.iter().map(String::as_str)) {
+            assert!(row.contains(fact), "{fact}: {row}");
+        }
+    }
+}
