@@ -31,6 +31,7 @@ fn checkpoint(name: &str) -> BTreeMap<String, Vec<u8>> {
 
 /// A repository as the Hub would serve it: large files are on another server, with the sha256 of their bytes.
 struct Hub {
+    repo: &'static str,
     files: BTreeMap<String, Vec<u8>>,
     cdn: String,
 }
@@ -47,18 +48,18 @@ impl Hub {
 
     fn reply(&self, request: &Request) -> Reply {
         if request.path.starts_with("/api/") {
-            let known = format!("/api/models/{REPO}/revision/");
+            let known = format!("/api/models/{}/revision/", self.repo);
             return match request.path.strip_prefix(&known) {
                 Some("main" | COMMIT | "refs%2Fpr%2F1") => {
                     let siblings: Vec<Value> = self.files.keys().map(|name| json!({"rfilename": name})).collect();
-                    let body = json!({"id": REPO, "sha": COMMIT, "siblings": siblings}).to_string().into_bytes();
+                    let body = json!({"id": self.repo, "sha": COMMIT, "siblings": siblings}).to_string().into_bytes();
                     Reply { status: 200, body, ..Reply::default() }
                 }
                 Some(_) => Reply::new(404).header("X-Error-Code", "RevisionNotFound"),
                 None => Reply::new(404).header("X-Error-Code", "RepoNotFound"),
             };
         }
-        let name = request.path.strip_prefix(&format!("/{REPO}/resolve/{COMMIT}/")).unwrap_or_default();
+        let name = request.path.strip_prefix(&format!("/{}/resolve/{COMMIT}/", self.repo)).unwrap_or_default();
         let Some(bytes) = self.files.get(name) else { return Reply::new(404).header("X-Error-Code", "EntryNotFound") };
         let etag = format!("\"{}\"", Self::etag(name, bytes));
         let reply = if Self::is_large(name) {
@@ -96,7 +97,7 @@ impl World {
                 cdn(request, before, &files[name]).unwrap_or_else(|| Reply::file(&files[name], request))
             }
         });
-        let right = Hub { files, cdn: cdn.address.clone() };
+        let right = Hub { repo: REPO, files, cdn: cdn.address.clone() };
         let hub = Server::start(move |request, before| hub(request, before, &[]).unwrap_or_else(|| right.reply(request)));
         Self { folder: scratch(&format!("hub-{test}")), hub, cdn }
     }
@@ -199,8 +200,8 @@ fn the_converter_takes_names() {
     let world = World::new("convert", "odd-sharded", NONE, NONE);
     let folder = scratch("hub-convert-here");
     world.run(&["convert", REPO, "--quiet"]).folder(&folder).ok();
-    assert_eq!(files(&folder), ["someone-odd-clip-q8_0.gguf"]);
-    let model = folder.join("someone-odd-clip-q8_0.gguf").display().to_string();
+    assert_eq!(files(&folder), ["odd-clip-q8_0.gguf"]);
+    let model = folder.join("odd-clip-q8_0.gguf").display().to_string();
     assert_eq!(vector(edgeclip(&[&TEXT[..], &["--model", &model]].concat())), expected("convert", "odd-sharded"));
     // Three shards, each once.
     assert_eq!(world.cdn.requests().len(), 3);
@@ -602,6 +603,29 @@ fn a_doubtful_configuration_is_said() {
     assert!(done.stderr.contains("activation gelu, not quick_gelu; pictures of 224, not "), "{}", done.stderr);
 }
 
+/// The weights are the same, and servers go away.
+#[test]
+fn without_openai_s_server_the_hub_is_asked() {
+    let there = checkpoint("odd-legacy");
+    let cdn = Server::start({
+        let bytes = there[WEIGHTS].clone();
+        move |request, _| Reply::file(&bytes, request)
+    });
+    let right = Hub { repo: "openai/clip-vit-base-patch32", files: there, cdn: cdn.address.clone() };
+    let hub = Server::start(move |request, _| right.reply(request));
+    let gone = Server::start(|_, _| Reply::new(404));
+    let folder = scratch("hub-openai-gone");
+    let program = with_caches(&folder, &["pull", "ViT-B/32"]).env("HF_HUB_OFFLINE", "0");
+    let done = program.env("HF_ENDPOINT", &hub.address).env("EDGECLIP_OPENAI_ENDPOINT", &gone.address).run();
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("404") && done.stderr.contains("; taking openai/clip-vit-base-patch32 from the Hub"),
+        "{}",
+        done.stderr
+    );
+    assert!(done.text().contains("/ViT-B-32-openai-q8_0-"), "{}", done.text());
+}
+
 #[test]
 fn openai_s_files_are_checked() {
     const PATH: &str = "/clip/models/40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af/ViT-B-32.pt";
@@ -648,7 +672,7 @@ fn configurations_come_with_their_weights() {
                 Reply::file(&there[name], request)
             }
         });
-        let right = Hub { files: there, cdn: cdn.address.clone() };
+        let right = Hub { repo: REPO, files: there, cdn: cdn.address.clone() };
         let hub = Server::start(move |request, _| right.reply(request));
         let folder = scratch(&format!("hub-layouts-{test}"));
         let program = with_caches(&folder, &["pull", REPO, "--quiet"]);

@@ -62,9 +62,11 @@ pub(crate) fn hub() -> Result<Hub> {
     Ok(Hub::new(Settings::from_env()?))
 }
 
-/// A name as the beginning of a file's.
+/// A model's name as the beginning of a file's: without the owner of a repository, as its folder would be called.
 pub(crate) fn stem(name: &str) -> String {
-    name.replace(['/', '\\', ':', '@'], "-")
+    let (id, revision) = name.split_at(name.find('@').unwrap_or(name.len()));
+    let id = id.rsplit('/').next().unwrap_or(id);
+    format!("{id}{revision}").replace(['/', ':', '@'], "-")
 }
 
 fn parse(given: &Path) -> Result<Name> {
@@ -80,10 +82,10 @@ fn converter() -> String {
 }
 
 fn converted(hub: &Hub, checkpoint: &Checkpoint, target: Target, console: &Console) -> Result<PathBuf> {
-    let watch = Watch::new(hub, console);
-    let place = interruptible(hub.place(checkpoint, &target.to_string(), &converter(), &watch))?;
+    let place = hub.place(checkpoint, &target.to_string(), &converter(), &Watch::new(hub, console));
+    let place = interruptible(place)?;
     let is_good = |path: &Path| File::open(path).is_ok_and(|file| schema::from_file(&file).is_ok());
-    let made = place.make(&is_good, &watch, |path| -> Result<()> {
+    let made = place.make(&is_good, &Watch::new(hub, console), |path| -> Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot make this folder", folder.display()))?;
         console.note(&format!("{}: converting to {target}, once", checkpoint.name));
@@ -182,5 +184,21 @@ impl edgeclip_hub::Progress for Watch<'_> {
 
     fn interrupted(&self) -> bool {
         interrupt::interrupted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_named_after_models() {
+        for (name, expected) in [
+            ("ViT-B-32:openai", "ViT-B-32-openai"),
+            ("openai/clip-vit-base-patch32", "clip-vit-base-patch32"),
+            ("a/b@refs/pr/1", "b-refs-pr-1"),
+        ] {
+            assert_eq!(stem(name), expected);
+        }
     }
 }

@@ -147,10 +147,18 @@ impl Hub {
                 Some(checkpoint) => Ok(checkpoint),
                 None => Err(self.not_cached(&model.to_string(), model.openai.as_ref(), &model.repos)),
             },
-            Name::Model(model) => match &model.openai {
-                Some(file) => Ok(self.openai_checkpoint(model, self.fetch_openai(file, progress)?)),
-                None => self.pull_repo(&Repo::main(&model.repos[0]), &model.to_string(), progress),
-            },
+            Name::Model(model) => {
+                let repo = Repo::main(&model.repos[0]);
+                match model.openai.as_ref().map(|file| self.fetch_openai(file, progress)) {
+                    Some(Ok(path)) => return Ok(self.openai_checkpoint(model, path)),
+                    Some(Err(error @ (Error::Connection { .. } | Error::Status { .. }))) => {
+                        progress.note(&format!("{error}; taking {repo} from the Hub"));
+                    }
+                    Some(Err(error)) => return Err(error),
+                    None => {}
+                }
+                self.pull_repo(&repo, &model.to_string(), progress)
+            }
             Name::Repo(repo) => self.pull_repo(repo, &repo.to_string(), progress),
         }
     }
