@@ -59,6 +59,9 @@ impl Hub {
                 None => Reply::new(404).header("X-Error-Code", "RepoNotFound"),
             };
         }
+        if let Some(path) = request.path.strip_prefix("/blobs/") {
+            return Reply::file(&self.files[path.split('?').next().unwrap()], request);
+        }
         let name = request.path.strip_prefix(&format!("/{}/resolve/{COMMIT}/", self.repo)).unwrap_or_default();
         let Some(bytes) = self.files.get(name) else { return Reply::new(404).header("X-Error-Code", "EntryNotFound") };
         let etag = format!("\"{}\"", Self::etag(name, bytes));
@@ -416,6 +419,17 @@ fn the_token_is_for_the_hub_alone() {
     let world = World::new("token-none", "odd-f16", NONE, NONE);
     world.pull().env("HF_TOKEN", "hf_secret").env("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1").ok();
     assert!(world.hub.requests().iter().all(|request| !request.headers.contains_key("authorization")));
+}
+
+#[test]
+fn large_files_may_lie_on_the_hub_itself() {
+    let right = Hub { repo: REPO, files: checkpoint("odd-f16"), cdn: String::new() };
+    let hub = Server::start(move |request, _| right.reply(request));
+    let folder = scratch("hub-itself");
+    let program = with_caches(&folder, &["pull", REPO, "--quiet"]).env("HF_HUB_OFFLINE", "0");
+    program.env("HF_ENDPOINT", &hub.address).env("HF_TOKEN", "hf_secret").ok();
+    let blob = hub.requests().into_iter().find(|request| request.path.starts_with("/blobs/")).unwrap();
+    assert_eq!((blob.method.as_str(), blob.headers["authorization"].as_str()), ("GET", "Bearer hf_secret"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Requests: who may see the token, which redirects are followed, which failures are tried again.
 
 use std::{
-    fmt, fs, thread,
+    fmt, fs, io, thread,
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// About a file: redirects to other servers are the answer.
+    /// About a file: a redirect to where it lies is the answer.
     About,
     /// For a file, from this byte on.
     For(u64),
@@ -113,7 +113,8 @@ impl<'a> Client<'a> {
             if place.starts_with("https:") && !next.starts_with("https:") {
                 return Err(wrong("redirected from https to an address without encryption"));
             }
-            if ask == Ask::About && origin(&next) != origin(&place) {
+            let is_answer = answer.headers().contains_key("x-linked-etag") || origin(&next) != origin(&place);
+            if ask == Ask::About && is_answer {
                 return judged(url, answer, self.settings.token.is_some());
             }
             place = next;
@@ -196,6 +197,13 @@ fn roots(settings: &Settings) -> Result<RootCerts, Error> {
 
 fn failed(url: &str, error: &ureq::Error) -> Failure {
     match error {
+        // rustls says so of certificates, which are no better the next time.
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => Failure::Final(Error::Connection {
+            url: url.to_owned(),
+            problem: format!(
+                "no safe connection: {error}; SSL_CERT_FILE names a file of certificates to trust, such as a company's"
+            ),
+        }),
         ureq::Error::Io(error) => Failure::connection(url, format_args!("the connection failed: {error}")),
         ureq::Error::Timeout(_) => {
             Failure::connection(url, "no answer in time; HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT are the seconds to wait")
