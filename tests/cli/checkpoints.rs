@@ -74,7 +74,7 @@ fn files_that_would_do_harm() {
     let doubled = [b")".to_vec(), (0..64).flat_map(|i| [b'q', i, b'h', i, 0x86]).collect()].concat();
     for (name, bytes, problem) in [
         ("system.pt", checkpoint(b"cos\nsystem\nX\x0c\0\0\0touch harmed!\x85R"), "asks for os.system, which no state dict needs"),
-        ("eval.pt", checkpoint(b"cbuiltins\neval\nX\x01\0\0\01\x85R"), "asks for builtins.eval, which no state dict needs"),
+        ("eval.pt", checkpoint(b"cbuiltins\neval\nX\x01\0\0\0\x31\x85R"), "asks for builtins.eval, which no state dict needs"),
         ("itself.pt", checkpoint(b"]q\0h\0a"), "expected a state dict, found a list"),
         ("nested.pt", checkpoint(&nested), "the pickle makes more than 2097152 values"),
         ("doubled.pt", checkpoint(&doubled), "expected a state dict, found a tuple"),

@@ -1,5 +1,7 @@
 //! The program end to end: what it prints, writes and exits with, on the demo and on hostile files.
 
+#[path = "../support/server.rs"]
+mod server;
 mod support;
 
 mod checkpoints;
@@ -8,6 +10,7 @@ mod convert;
 mod encode;
 mod eval;
 mod hostile;
+mod hub;
 mod info;
 mod model;
 mod readme;

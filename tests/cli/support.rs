@@ -116,10 +116,20 @@ pub(crate) fn signal(process: u32, signals: &[&str]) {
     assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success(), "the program ended too early");
 }
 
-/// The program with arguments, without what the caller's environment has.
+/// The program with arguments, without what the caller's environment has: neither a model, nor caches, nor the network.
 pub(crate) fn edgeclip(arguments: &[&str]) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgeclip"));
-    command.args(arguments).env_remove("EDGECLIP_MODEL").env_remove("EDGECLIP_ISA").stdin(Stdio::null());
+    let is_steering = |name: &str| {
+        let prefixes = ["EDGECLIP_", "HF_", "HUGGING", "TRANSFORMERS_", "XDG_CACHE_HOME", "SSL_CERT", "REQUESTS_CA"];
+        prefixes.iter().any(|prefix| name.starts_with(prefix)) || name.to_ascii_lowercase().ends_with("_proxy")
+    };
+    for (name, _) in std::env::vars_os() {
+        if is_steering(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli/no-home");
+    command.args(arguments).env("HOME", home).env("HF_HUB_OFFLINE", "1").stdin(Stdio::null());
     Program { command, input: None }
 }
 

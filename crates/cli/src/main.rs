@@ -8,6 +8,7 @@ mod finite;
 mod inputs;
 mod interrupt;
 mod model;
+mod names;
 mod output;
 mod pictures;
 mod texts;
@@ -33,6 +34,7 @@ const AFTER_HELP: &str = "\
 Examples:
   edgeclip convert path/to/clip-vit-base-patch32 --type q8_0 --output b32.gguf
   edgeclip classify cat.jpg --labels \"a dog\" \"a cat\" --model b32.gguf
+  edgeclip classify cat.jpg --labels \"a dog\" \"a cat\" --model ViT-B-32:laion2b_s34b_b79k    # downloaded and converted once
   export EDGECLIP_MODEL=b32.gguf        # instead of --model
   edgeclip encode image photos/ --format npy --output photos.npy
   edgeclip encode text \"a red bicycle in the rain\" --normalize
@@ -67,6 +69,8 @@ enum Command {
     Info(commands::info::InfoArgs),
     Verify(commands::verify::VerifyArgs),
     Eval(commands::eval::EvalArgs),
+    Models(commands::models::ModelsArgs),
+    Pull(commands::pull::PullArgs),
 }
 
 fn main() -> ExitCode {
@@ -111,6 +115,8 @@ fn dispatch(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Info(args) => commands::info::run(args, console),
         Command::Verify(args) => commands::verify::run(args, console),
         Command::Eval(args) => commands::eval::run(args, console),
+        Command::Models(args) => commands::models::run(&args, console),
+        Command::Pull(args) => commands::pull::run(&args, console),
     }
 }
 

@@ -8,38 +8,44 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Args;
 use edgeclip::{Clip, Tower};
+use edgeclip_convert::Target;
 use edgeclip_gguf::File;
 use serde::Serialize;
+
+use crate::{commands::convert::target, console::Console, names};
 
 /// The environment variable that names a model.
 pub(crate) const VARIABLE: &str = "EDGECLIP_MODEL";
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// GGUF file of the model [default: the file that the environment variable EDGECLIP_MODEL names]
-    #[arg(long, short, value_name = "FILE", help_heading = "Model")]
+    /// GGUF file of the model, or a name as `edgeclip models` lists them [default: what the environment variable EDGECLIP_MODEL says]
+    #[arg(long, short, value_name = "FILE|NAME", help_heading = "Model")]
     model: Option<PathBuf>,
+    /// Type to which the model of a name is converted: f32, f16, q8_0 or q4_0
+    #[arg(long, value_name = "TYPE", default_value = "q8_0", value_parser = target, help_heading = "Model")]
+    model_type: Target,
 }
 
 impl ModelArgs {
     /// The model asked for, loaded.
-    pub(crate) fn load(&self) -> Result<Model> {
-        Model::load(&path(self.model.as_deref())?)
+    pub(crate) fn load(&self, console: &Console) -> Result<Model> {
+        Model::load(&names::model(&given(self.model.as_deref())?, self.model_type, console)?)
     }
 }
 
-/// The file that is given or that the environment names.
-pub(crate) fn path(given: Option<&Path>) -> Result<PathBuf> {
+/// The file or name that is given or that the environment has.
+pub(crate) fn given(given: Option<&Path>) -> Result<PathBuf> {
     match given.map(Path::to_owned).or_else(from_environment) {
         Some(path) => Ok(path),
         None => bail!(
             "no model: give --model FILE or set {VARIABLE}; a Hugging Face CLIP folder becomes such a file by \
-             `edgeclip convert FOLDER --output model.gguf`, then add `--model model.gguf`"
+             `edgeclip convert FOLDER --output model.gguf`, then add `--model model.gguf`; or name one that `edgeclip models` lists"
         ),
     }
 }
 
-/// The file that the environment names.
+/// The file or name that the environment has.
 pub(crate) fn from_environment() -> Option<PathBuf> {
     std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
@@ -111,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_flag_wins() {
-        assert_eq!(path(Some(Path::new("a.gguf"))).unwrap(), Path::new("a.gguf"));
+        assert_eq!(given(Some(Path::new("a.gguf"))).unwrap(), Path::new("a.gguf"));
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub(crate) fn run(args: ClassifyArgs, console: &Console) -> Result<()> {
     if let Some(path) = &args.labels_file {
         labels.extend(read_labels(path)?);
     }
-    let model = args.model.load()?;
+    let model = args.model.load(console)?;
     model.require(Tower::Image)?;
     model.require(Tower::Text)?;
     let classifier = args.prompts.classifier(&model, &labels, console)?;

@@ -15,6 +15,7 @@ use edgeclip_convert::{CropRule, Error, Options, Progress, Report, Target};
 use crate::{
     console::{Bar, Console, Failed, Interrupted},
     interrupt::{self, Temporary},
+    names,
     output::sink::{Sink, behind_links},
 };
 
@@ -33,7 +34,8 @@ Types: f32 is exact; f16 half its size; q8_0 little more than a quarter, hardly 
 The check runs 8 pictures and 16 sentences through checkpoint and file, and prints the cosines between their vectors.
 Nothing appears under the output's name before all of it is written and checked; an interrupt leaves no file.")]
 pub(crate) struct ConvertArgs {
-    /// The checkpoint: a folder of transformers or open_clip, or a file: safetensors, .bin, .pt (a state dict or TorchScript), GGUF
+    /// The checkpoint: a folder of transformers or open_clip, or a file (safetensors, .bin, .pt, TorchScript, GGUF), or the name of a model as
+    /// `edgeclip models` lists them, which is downloaded if it is in no cache
     #[arg(value_name = "CHECKPOINT")]
     input: PathBuf,
     /// The file to write; an older GGUF file there is replaced [default: CHECKPOINT's name, a dash and the type, .gguf, here]
@@ -100,7 +102,7 @@ enum Compat {
     ClipCpp,
 }
 
-fn target(text: &str) -> Result<Target, String> {
+pub(crate) fn target(text: &str) -> Result<Target, String> {
     text.parse().map_err(|_| format!("expected {}", Target::ALL.map(|target| target.to_string()).join(", ")))
 }
 
@@ -117,16 +119,18 @@ fn cosine(text: &str) -> Result<f32, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
-    let output = match &args.output {
-        Some(output) => output.clone(),
-        None => default_output(&args.input, args.target)?,
+    let source = names::source(&args.input, console)?;
+    let output = match (&args.output, &source.name) {
+        (Some(output), _) => output.clone(),
+        (None, Some(name)) => PathBuf::from(format!("{}-{}.gguf", names::stem(name), args.target)),
+        (None, None) => default_output(&source.path, args.target)?,
     };
     // What is written to a link goes behind it.
     let output = behind_links(&output).with_context(|| format!("{}: cannot follow it", output.display()))?;
     check_output(&output)?;
     let mut report_sink = match &args.report {
         Some(report) => {
-            check_report(report, &args.input, &output)?;
+            check_report(report, &source.path, &output)?;
             // Opened now, so that a report that cannot be written is no surprise after all the work.
             Some(Sink::open(Some(report))?)
         }
@@ -138,7 +142,7 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
         overrides: args.overrides.clone(),
         check: !args.no_check,
         min_cosine: args.min_cosine,
-        name: args.name.clone(),
+        name: args.name.clone().or(source.name),
         crop: match args.crop {
             Crop::Openai => CropRule::RoundHalfEven,
             Crop::Hf => CropRule::Floor,
@@ -147,12 +151,12 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
             OneTower::Image => Tower::Image,
             OneTower::Text => Tower::Text,
         }),
-        arch: args.arch.clone(),
+        arch: args.arch.clone().or(source.architecture),
         fast_quantize: args.fast_quantize,
         compat: args.compat == Some(Compat::ClipCpp),
     };
     interrupt::watch();
-    let result = edgeclip_convert::convert(&args.input, &output, &options, &Steps::new(console));
+    let result = edgeclip_convert::convert(&source.path, &output, &options, &Steps::new(console));
     let report = match result {
         Ok(report) => report,
         Err(Error::Interrupted) => return Err(Interrupted.into()),
@@ -192,7 +196,10 @@ fn show(report: &Report, args: &ConvertArgs, sink: Option<Sink>, console: &Conso
 fn default_output(input: &Path, target: Target) -> Result<PathBuf> {
     // `.` and `..` have names too.
     let found = fs::canonicalize(input).with_context(|| {
-        format!("{}: no such file or folder; give the path of a checkpoint, nothing is downloaded", input.display())
+        format!(
+            "{}: no such file or folder; give the path of a checkpoint, or a name that `edgeclip models` lists",
+            input.display()
+        )
     })?;
     let name = if found.is_dir() { found.file_name() } else { input.file_stem() };
     let Some(name) = name else {
@@ -257,7 +264,7 @@ fn place(path: &Path) -> PathBuf {
 }
 
 /// The conversion's steps as progress bars.
-struct Steps<'a> {
+pub(crate) struct Steps<'a> {
     console: &'a Console,
     bar: Mutex<Option<Bar<'a>>>,
     /// The result under its first name, for an interrupt that cannot wait.
@@ -265,7 +272,7 @@ struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    fn new(console: &'a Console) -> Self {
+    pub(crate) fn new(console: &'a Console) -> Self {
         Self { console, bar: Mutex::new(None), temporary: Mutex::new(None) }
     }
 }

@@ -123,7 +123,7 @@ pub(crate) fn run(args: EncodeArgs, console: &Console) -> Result<()> {
 }
 
 fn image(args: &ImageArgs, console: &Console) -> Result<()> {
-    let model = args.common.model.load()?;
+    let model = args.common.model.load(console)?;
     let mut writer = args.common.writer(&model, Tower::Image)?;
     let job = PictureJob { clip: &model.clip, options: args.read.options(), batch: &args.common.batch, console };
     job.encode(&inputs::expand(&args.paths), |_, input, vector| {
@@ -134,7 +134,7 @@ fn image(args: &ImageArgs, console: &Console) -> Result<()> {
 }
 
 fn text(args: &TextArgs, console: &Console) -> Result<()> {
-    let model = args.common.model.load()?;
+    let model = args.common.model.load(console)?;
     let mut writer = args.common.writer(&model, Tower::Text)?;
     let job = TextJob { clip: &model.clip, overlong: overlong(args.truncate), batch: &args.common.batch, console };
     job.encode(texts::texts(&args.texts), |text, vector| {

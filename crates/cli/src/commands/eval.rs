@@ -12,14 +12,17 @@ use edgeclip::{
     Embeddings, Tower,
     retrieval::{best_ranks, ranks, recall_at},
 };
+use edgeclip_convert::Target;
 use rayon::prelude::*;
 use serde_json::json;
 
 use super::{PromptArgs, overlong};
 use crate::{
+    commands::convert::target,
     console::Console,
     inputs::Input,
     model::{self, Model, Origin},
+    names,
     output::{
         sink::Sink,
         table::{Align, count, table},
@@ -46,9 +49,12 @@ pub(crate) struct EvalArgs {
     /// What to measure, if the file has both columns
     #[arg(long, value_enum)]
     task: Option<Task>,
-    /// GGUF file of a model; several are compared with the first [default: the file that EDGECLIP_MODEL names]
-    #[arg(long = "model", short, value_name = "FILE", help_heading = "Model")]
+    /// GGUF file or name of a model; several are compared with the first [default: what EDGECLIP_MODEL says]
+    #[arg(long = "model", short, value_name = "FILE|NAME", help_heading = "Model")]
     models: Vec<PathBuf>,
+    /// Type to which the model of a name is converted: f32, f16, q8_0 or q4_0
+    #[arg(long, value_name = "TYPE", default_value = "q8_0", value_parser = target, help_heading = "Model")]
+    model_type: Target,
     #[command(flatten)]
     prompts: PromptArgs,
     /// JSON instead of a table
@@ -101,14 +107,14 @@ struct Score {
 
 /// Runs the command.
 pub(crate) fn run(args: EvalArgs, console: &Console) -> Result<()> {
-    let models = if args.models.is_empty() { vec![model::path(None)?] } else { args.models.clone() };
+    let models = if args.models.is_empty() { vec![model::given(None)?] } else { args.models.clone() };
     let (task, set) = read_set(&args.csv, args.task)?;
     if task == Task::Caption && args.prompts.has_templates() {
         bail!("--template and --templates are for labels (--task label); captions are encoded as they stand");
     }
     let mut scores = Vec::new();
     for path in &models {
-        let model = Model::load(path)?;
+        let model = Model::load(&names::model(path, args.model_type, console)?)?;
         model.require(Tower::Image)?;
         model.require(Tower::Text)?;
         let (pictures, texts, values) = match task {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf};
 use anyhow::Result;
 use clap::Args;
 use edgeclip::{Config, Tower};
+use edgeclip_convert::Target;
 use edgeclip_gguf::{Array, File, TensorInfo, Value};
 use edgeclip_model::schema;
 use serde_json::{Map, json};
@@ -13,6 +14,7 @@ use super::file_or_environment;
 use crate::{
     console::{Console, Failed},
     content_id::ContentId,
+    names,
     output::{
         sink::Sink,
         table::{Align, bytes, count, table},
@@ -28,8 +30,8 @@ Examples:
   edgeclip info b32.gguf --tensors
   edgeclip info b32.gguf --verify       # exit code 1 unless the weights are those that were written")]
 pub(crate) struct InfoArgs {
-    /// The file [default: the file that the environment variable EDGECLIP_MODEL names]
-    #[arg(value_name = "FILE")]
+    /// The file, or the name of a model [default: what the environment variable EDGECLIP_MODEL says]
+    #[arg(value_name = "FILE|NAME")]
     file: Option<PathBuf>,
     /// List every tensor
     #[arg(long)]
@@ -46,9 +48,9 @@ pub(crate) struct InfoArgs {
 const SHOWN_ITEMS: usize = 16;
 
 /// Runs the command.
-pub(crate) fn run(args: InfoArgs, _: &Console) -> Result<()> {
+pub(crate) fn run(args: InfoArgs, console: &Console) -> Result<()> {
     let path = file_or_environment(args.file, "info")?;
-    let file = File::open(&path)?;
+    let file = File::open(&names::model(&path, Target::default(), console)?)?;
     let config = schema::from_file(&file);
     let verified = args.verify.then(|| ContentId::of(&file));
     let mut sink = Sink::open(None)?;

@@ -42,7 +42,7 @@ pub(crate) fn run(args: PreprocessArgs, console: &Console) -> Result<()> {
         Some("npy") => false,
         _ => bail!("{}: expected a name that ends with .png or .npy", args.output.display()),
     };
-    let model = args.model.load()?;
+    let model = args.model.load(console)?;
     model.require(Tower::Image)?;
     let mut inputs = inputs::expand(std::slice::from_ref(&args.picture));
     let input = match (inputs.pop(), inputs.len()) {

@@ -68,7 +68,7 @@ pub(crate) fn run(args: SimilarityArgs, console: &Console) -> Result<()> {
     if args.image.iter().any(|path| path.as_os_str() == "-") && args.text.iter().any(|text| text == "-") {
         bail!("standard input can be read only once; give the pictures or the texts as arguments");
     }
-    let model = args.model.load()?;
+    let model = args.model.load(console)?;
     for (tower, given) in [(Tower::Image, !args.image.is_empty()), (Tower::Text, !args.text.is_empty())] {
         if given {
             model.require(tower)?;

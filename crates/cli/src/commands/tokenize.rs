@@ -68,7 +68,7 @@ enum Record {
 
 /// Runs the command.
 pub(crate) fn run(args: TokenizeArgs, console: &Console) -> Result<()> {
-    let model = args.model.load()?;
+    let model = args.model.load(console)?;
     let tokenizer = model.clip.tokenizer()?;
     let mut sink = Sink::open(None)?;
     let mut array = Array::default();

@@ -9,6 +9,7 @@ use std::{collections::HashSet, io::Write, path::PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use edgeclip_convert::Target;
 
 use self::{
     measure::{Measure, Outcome, Pictures, Row, Verdict},
@@ -21,6 +22,7 @@ use crate::{
     content_id::ContentId,
     inputs,
     model::Model,
+    names,
     output::sink::Sink,
 };
 
@@ -40,8 +42,8 @@ files get wider tolerances.
 
 Exit code 1 if a check fails, or if there is none but the content id.")]
 pub(crate) struct VerifyArgs {
-    /// The file [default: the file that the environment variable EDGECLIP_MODEL names]
-    #[arg(value_name = "FILE")]
+    /// The file, or a name as `edgeclip models` lists them [default: what the environment variable EDGECLIP_MODEL says]
+    #[arg(value_name = "FILE|NAME")]
     file: Option<PathBuf>,
     /// Picture file, folder or quoted pattern, among which those are taken that checks need; may be given several times
     #[arg(long = "picture", short, value_name = "PATH")]
@@ -63,7 +65,7 @@ const ANOTHER: &str = "the file is another model than this, as its configuration
 /// Runs the command.
 pub(crate) fn run(args: VerifyArgs, console: &Console) -> Result<()> {
     let path = file_or_environment(args.file, "verify")?;
-    let model = Model::load(&path)?;
+    let model = Model::load(&names::model(&path, Target::default(), console)?)?;
     let all = Published::built_in()?;
     let fit = fitting(&all, model.clip.config(), args.model.as_deref());
     if let (Some(asked), None) = (&args.model, fit) {
