@@ -14,7 +14,7 @@ const HELP: &str = "\
 cargo xtask <task> [arguments]
 
   convert              build the program, convert the demo checkpoint, check it, and show it on a picture
-  convert FOLDER ...   the same as `edgeclip convert FOLDER ...`, built first (--help: its options)
+  convert MODEL ...    the same as `edgeclip convert MODEL ...` with a folder, file or name, built first (--help: its options)
   test [arguments]     the whole test suite; arguments go to `cargo test`
   ci                   what has to pass before a change lands: format, lints, docs, tests, the demo, with the time of each";
 
@@ -135,15 +135,16 @@ fn demo() -> Result<(), Error> {
         vec!["encode", "image", &picture, "--model", &model],
         vec!["encode", "text", "an emoji of a cat", "--normalize", "--model", &model],
         vec!["similarity", "--image", &picture, "--text", "an emoji of a cat", "an emoji of a dog", "--model", &model],
-        vec!["info", &model, "--verify"],
+        vec!["verify", &model, "--picture", &picture],
         vec!["--help"],
     ];
     println!("\nThe demo knows emoji only. Try next:");
     for arguments in next {
         println!("  {}", line(&program, &arguments));
     }
-    println!("and with a Hugging Face CLIP checkpoint of your own:");
+    println!("and with a checkpoint of your own, or a name that `edgeclip models` lists:");
     println!("  cargo xtask convert path/to/clip-vit-base-patch32 --type q8_0 --output b32.gguf");
+    println!("  cargo xtask convert ViT-B-32:laion2b_s34b_b79k --type q8_0 --output b32.gguf");
     Ok(())
 }
 

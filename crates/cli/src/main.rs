@@ -34,7 +34,7 @@ const AFTER_HELP: &str = "\
 Examples:
   edgeclip convert path/to/clip-vit-base-patch32 --type q8_0 --output b32.gguf
   edgeclip classify cat.jpg --labels \"a dog\" \"a cat\" --model b32.gguf
-  edgeclip classify cat.jpg --labels \"a dog\" \"a cat\" --model ViT-B-32:laion2b_s34b_b79k    # downloaded and converted once
+  edgeclip classify cat.jpg --labels \"a dog\" \"a cat\" --model ViT-B-32:datacomp_xl_s13b_b90k
   export EDGECLIP_MODEL=b32.gguf        # instead of --model
   edgeclip encode image photos/ --format npy --output photos.npy
   edgeclip encode text \"a red bicycle in the rain\" --normalize
