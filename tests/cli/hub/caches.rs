@@ -142,6 +142,42 @@ fn offline_the_error_says_what_was_looked_for_where_and_what_to_do() {
     assert!(files(&folder).is_empty());
 }
 
+#[test]
+fn a_cache_without_links_has_files() {
+    let world = World::new("no-links", "odd-f16", NONE, NONE);
+    world.pull().env("HF_HUB_DISABLE_SYMLINKS", "1").ok();
+    let snapshot = world.repo().join("snapshots").join(COMMIT);
+    for (name, bytes) in checkpoint("odd-f16") {
+        assert!(!snapshot.join(&name).is_symlink());
+        assert_eq!(fs::read(snapshot.join(&name)).unwrap(), bytes);
+    }
+    assert!(files(&world.repo().join("blobs")).is_empty());
+    let by_name = vector(with_caches(&world.folder, &[&TEXT[..], &["--model", REPO]].concat()));
+    assert_eq!(by_name, expected("no-links", "odd-f16"));
+}
+
+/// Where a checkpoint has changed, the next `pull` takes what is new of it, and its converted file is another one.
+#[test]
+fn a_new_commit_is_another_file() {
+    let world = World::new("commit", "odd-f16", NONE, NONE);
+    let old = world.pull().ok();
+    // As if the old one had been another commit, with other weights.
+    let repo = world.repo();
+    let before = "f".repeat(40);
+    fs::rename(repo.join("snapshots").join(COMMIT), repo.join("snapshots").join(&before)).unwrap();
+    fs::write(repo.join("refs/main"), &before).unwrap();
+    let config = repo.join("snapshots").join(&before).join("preprocessor_config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::remove_file(&config).unwrap();
+    fs::write(&config, format!("{text} ")).unwrap();
+    let by_name = with_caches(&world.folder, &["pull", REPO, "--quiet"]).ok();
+    assert_ne!(by_name, old);
+    let downloads = world.cdn.requests().len();
+    assert_eq!(world.pull().ok(), old);
+    assert_eq!(fs::read_to_string(repo.join("refs/main")).unwrap(), COMMIT);
+    assert_eq!(world.cdn.requests().len(), downloads, "the weights are the same blob");
+}
+
 /// The cache that Python has filled, under every tool's name for the model.
 #[test]
 fn every_form_of_a_name_finds_the_cache() {
