@@ -1,5 +1,6 @@
 //! The program end to end: what it prints, writes and exits with, on the demo and on hostile files.
 
+#[cfg(feature = "download")]
 #[path = "../support/server.rs"]
 mod server;
 mod support;
@@ -10,6 +11,7 @@ mod convert;
 mod encode;
 mod eval;
 mod hostile;
+#[cfg(feature = "download")]
 mod hub;
 mod info;
 mod model;

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use crate::{
     Error,
-    registry::{Model, Registry},
+    registry::{Activation, Model, NotYet, Registry},
 };
 
 /// The branch that is meant if none is said.
@@ -102,59 +102,59 @@ impl FromStr for Name {
 /// Files of models that are not there are missing files, not unknown names.
 fn looks_like_path(name: &str) -> bool {
     let endings = [".gguf", ".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".json", ".onnx"];
-    name.starts_with(['/', '.', '~', '\\'])
-        || name.split('@').next().is_some_and(|id| id.matches('/').count() > 1)
-            && known(name, name).is_none()
-            && !name.starts_with("open_clip:")
-        || endings.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending))
+    let (id, _) = name.split_once('@').unwrap_or((name, MAIN));
+    let is_deep = id.matches('/').count() > 1 && !name.starts_with("open_clip:") && known(name, name).is_none();
+    is_deep || name.starts_with(['/', '.', '~', '\\']) || endings.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending))
 }
 
 /// A model of the registry, or why it is none that can be taken; `None` if nothing of the name is known.
 fn known(name: &str, bare: &str) -> Option<Result<Name, Error>> {
     let registry = Registry::get();
+    let has = |names: &[String]| names.iter().any(|known| known.eq_ignore_ascii_case(bare));
+    let not_yet = |known: &NotYet| Some(Err(Error::NotYet { name: name.to_owned(), reason: known.reason.clone() }));
     let wanted = canonical(bare);
-    let is_openai = |aliases: &[String]| aliases.iter().any(|alias| alias.eq_ignore_ascii_case(bare));
-    if let Some(model) = registry.models.iter().find(|model| is_openai(&model.aliases)) {
+    // Whole pairs first: what begins with ViT-B-32 may be one of ViT-B-32-256.
+    let is_pair = |model: &&Model| {
+        let is_quick = model.activation == Activation::QuickGelu;
+        rest(&wanted, &model.architecture).is_some_and(|rest| rest.tag == canonical(&model.tag) && (is_quick || !rest.is_quick))
+    };
+    if let Some(model) = registry.models.iter().find(|model| has(&model.aliases) || is_pair(model)) {
         return Some(Ok(Name::Model(model)));
     }
-    // The longest architecture that the name begins with: ViT-B-32-256 before ViT-B-32.
-    let fits = |architecture: &str| {
-        let rest = wanted.strip_prefix(canonical(architecture).as_str())?;
-        let rest = rest.strip_prefix("_quickgelu").map_or((rest, false), |rest| (rest, true));
-        // Between architecture and tag: `:`, `::`, `__` or `/`, all the same by now; two at most.
-        let tag = rest.0.strip_prefix('_').map(|tag| tag.strip_prefix('_').unwrap_or(tag));
-        (rest.0.is_empty() || tag.is_some_and(|tag| !tag.is_empty())).then(|| (tag.unwrap_or("").to_owned(), rest.1))
-    };
-    let architectures = registry.models.iter().map(|model| model.architecture.as_str());
-    let architectures = architectures.chain(registry.not_yet.iter().map(|known| known.architecture.as_str()));
-    let candidates = architectures.filter_map(|architecture| Some((architecture, fits(architecture)?)));
-    let of =
-        |architecture: &str| registry.models.iter().filter(move |model| model.architecture == architecture).collect::<Vec<_>>();
-    let mut best: Option<(&str, String, bool)> = None;
-    for (architecture, (tag, is_quick)) in candidates {
-        let exact = of(architecture).into_iter().find(|model| {
-            canonical(&model.tag) == tag && (!is_quick || model.activation == crate::registry::Activation::QuickGelu)
-        });
-        if let Some(model) = exact {
-            return Some(Ok(Name::Model(model)));
+    if let Some(known) = registry.not_yet.iter().find(|known| has(&known.aliases) || has(&known.repos)) {
+        return not_yet(known);
+    }
+    let architectures = registry.models.iter().map(|model| &model.architecture);
+    let architectures = architectures.chain(registry.not_yet.iter().map(|known| &known.architecture));
+    let begun = architectures.filter_map(|architecture| Some((architecture, rest(&wanted, architecture)?)));
+    let (architecture, rest) = begun.max_by_key(|(architecture, _)| architecture.len())?;
+    if let Some(known) = registry.not_yet.iter().find(|known| known.architecture == *architecture) {
+        return not_yet(known);
+    }
+    let models: Vec<&Model> = registry.models.iter().filter(|model| model.architecture == *architecture).collect();
+    Some(match (rest.tag, models.as_slice()) {
+        ("", [only]) => Ok(Name::Model(only)),
+        ("", several) => {
+            Err(Error::Ambiguous { name: name.to_owned(), models: several.iter().map(ToString::to_string).collect() })
         }
-        if best.as_ref().is_none_or(|(known, ..)| known.len() < architecture.len()) {
-            best = Some((architecture, tag, is_quick));
-        }
-    }
-    if let Some(repo) = registry.not_yet.iter().find(|known| known.repos.iter().any(|repo| repo.eq_ignore_ascii_case(bare))) {
-        return Some(Err(Error::NotYet { name: name.to_owned(), reason: repo.reason.clone() }));
-    }
-    let (architecture, tag, _) = best?;
-    if let Some(known) = registry.not_yet.iter().find(|known| known.architecture == architecture) {
-        return Some(Err(Error::NotYet { name: name.to_owned(), reason: known.reason.clone() }));
-    }
-    let models: Vec<String> = of(architecture).iter().map(ToString::to_string).collect();
-    match tag.as_str() {
-        "" if models.len() == 1 => Some(Ok(Name::Model(of(architecture)[0]))),
-        "" => Some(Err(Error::Ambiguous { name: name.to_owned(), models })),
-        _ => Some(Err(Error::Unknown { name: name.to_owned(), nearest: nearest(bare) })),
-    }
+        _ => Err(Error::Unknown { name: name.to_owned(), nearest: nearest(bare) }),
+    })
+}
+
+/// What comes after an architecture.
+struct Rest<'a> {
+    tag: &'a str,
+    /// It has open_clip's `-quickgelu`.
+    is_quick: bool,
+}
+
+/// What comes after the architecture in a canonical name that begins with it.
+fn rest<'a>(name: &'a str, architecture: &str) -> Option<Rest<'a>> {
+    let rest = name.strip_prefix(canonical(architecture).as_str())?;
+    let (rest, is_quick) = rest.strip_prefix("_quickgelu").map_or((rest, false), |rest| (rest, true));
+    // Between architecture and tag are `:`, `::`, `__` or `/`, all the same by now.
+    let tag = rest.strip_prefix("__").or_else(|| rest.strip_prefix('_')).unwrap_or(rest);
+    (rest.is_empty() || tag.len() < rest.len() && !tag.is_empty()).then_some(Rest { tag, is_quick })
 }
 
 /// What the spellings of a name have in common: lower case, every separator as `_`, `@336px` as open_clip has it.
