@@ -82,10 +82,12 @@ fn fifth_bits(levels: &[u8; LEN]) -> [u8; 4] {
 /// The levels, less `offset`.
 fn levels(qs: &[u8; LEN / 2], qh: [u8; 4], offset: i8) -> [i8; LEN] {
     let high = u32::from_le_bytes(qh);
-    array::from_fn(|i| {
-        let low = if i < LEN / 2 { qs[i] & 15 } else { qs[i - LEN / 2] >> 4 };
-        (low | ((high >> i & 1) as u8) << 4) as i8 - offset
-    })
+    let mut levels = [0; LEN];
+    for i in 0..LEN / 2 {
+        levels[i] = (qs[i] & 15 | ((high >> i & 1) << 4) as u8) as i8 - offset;
+        levels[i + LEN / 2] = (qs[i] >> 4 | ((high >> (i + LEN / 2) & 1) << 4) as u8) as i8 - offset;
+    }
+    levels
 }
 
 /// 1 / d, and 0 for a scale of 0.
@@ -141,7 +143,7 @@ fn search_ranged<B: Block<LEN>>(x: &[f32; LEN], top: u8, simple: B, new: impl Fn
         let stored = [d, m].map(|v| from_f16(to_f16(v)));
         let q = search::nearest(x, stored[0], stored[1], 0.0, f32::from(top));
         closest.offer(new(d, m, q.map(|q| q as u8)));
-        (d, m) = search::line_of(x, &q, f32::INFINITY);
+        (d, m) = search::line_of(x, &q);
     }
     closest.block()
 }

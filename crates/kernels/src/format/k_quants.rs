@@ -8,7 +8,7 @@ use std::array;
 use super::{
     Block,
     plain::{from_f16, to_f16},
-    search::{self, Closest},
+    search::{self, Closest, Lanes},
 };
 
 /// Elements of a block.
@@ -53,9 +53,11 @@ fn multiple(part: f32, whole: f32, low: f32, high: f32) -> f32 {
     search::nearest(&[part], whole, 0.0, low, high)[0]
 }
 
-/// Of three integers around `at`, those within `low..=high`.
-fn around(at: f32, low: f32, high: f32) -> impl Iterator<Item = f32> + Clone {
-    [at, at - 1.0, at + 1.0].into_iter().filter(move |i| (low..=high).contains(i))
+/// Integers around `at`, and itself, within `low..=high`.
+fn around(at: f32, low: f32, high: f32) -> Lanes {
+    let mut integers = [-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0];
+    integers.iter_mut().for_each(|i| *i = (at + *i).max(low).min(high));
+    integers
 }
 
 impl Q4K {
@@ -112,9 +114,11 @@ impl Q4K {
         array::from_fn(|part| {
             let (scale, min) = parts[part];
             let (mut least, mut best) = (f32::INFINITY, (scale, min));
-            for scale in around(scale, 0.0, Self::TOP) {
-                for min in around(min, 0.0, Self::TOP) {
-                    let error = search::error(&x[part], d * scale, -(dmin * min), 0.0, Self::LEVELS);
+            let mins = around(min, 0.0, Self::TOP);
+            for scale in [scale - 1.0, scale, scale + 1.0] {
+                let scale = scale.max(0.0).min(Self::TOP);
+                let errors = search::errors(&x[part], &[d * scale; _], &mins.map(|min| -(dmin * min)), 0.0, Self::LEVELS);
+                for (error, min) in errors.into_iter().zip(mins) {
                     if error < least {
                         (least, best) = (error, (scale, min));
                     }
@@ -172,10 +176,14 @@ impl Block<LEN> for Q4K {
     }
 
     fn quants(&self) -> [i8; LEN] {
-        array::from_fn(|i| {
-            let byte = self.qs[i / 64 * 32 + i % 32];
-            (if i % 64 < 32 { byte & 15 } else { byte >> 4 }) as i8
-        })
+        let mut quants = [0; LEN];
+        for (quants, qs) in quants.as_chunks_mut::<64>().0.iter_mut().zip(self.qs.as_chunks::<32>().0) {
+            for i in 0..32 {
+                quants[i] = (qs[i] & 15) as i8;
+                quants[i + 32] = (qs[i] >> 4) as i8;
+            }
+        }
+        quants
     }
 
     fn scale(&self, group: usize) -> f32 {
@@ -202,16 +210,18 @@ impl Q6K {
         for ((levels, x), scale) in pairs.zip(parts) {
             *levels = search::nearest(x, d * scale, 0.0, Self::LOW, Self::HIGH).map(|q| (q - Self::LOW) as u8);
         }
-        let level = |half: usize, quarter: usize, i: usize| levels[half * 128 + quarter * 32 + i];
-        Self {
-            ql: array::from_fn(|i| {
-                let (half, quarter, i) = (i / 64, i / 32 % 2, i % 32);
-                (level(half, quarter, i) & 15) | level(half, quarter + 2, i) << 4
-            }),
-            qh: array::from_fn(|i| (0..4).fold(0, |byte, quarter| byte | level(i / 32, quarter, i % 32) >> 4 << (2 * quarter))),
-            scales: parts.map(|scale| scale as i8),
-            d: to_f16(d),
+        let (mut ql, mut qh) = ([0u8; LEN / 2], [0u8; LEN / 4]);
+        let halves = ql.as_chunks_mut::<64>().0.iter_mut().zip(qh.as_chunks_mut::<32>().0);
+        for (levels, (ql, qh)) in levels.as_chunks::<128>().0.iter().zip(halves) {
+            for quarter in 0..4 {
+                for i in 0..32 {
+                    let level = levels[quarter * 32 + i];
+                    ql[quarter % 2 * 32 + i] |= (level & 15) << (quarter / 2 * 4);
+                    qh[i] |= level >> 4 << (2 * quarter);
+                }
+            }
         }
+        Self { ql, qh, scales: parts.map(|scale| scale as i8), d: to_f16(d) }
     }
 
     /// Integers for the scales of the parts, the largest of them as large as can be.
@@ -227,8 +237,9 @@ impl Q6K {
         let x = x.as_chunks::<{ Self::PART }>().0;
         array::from_fn(|part| {
             let (mut least, mut best) = (f32::INFINITY, parts[part]);
-            for scale in around(parts[part], Self::TOP, -Self::TOP - 1.0) {
-                let error = search::error(&x[part], d * scale, 0.0, Self::LOW, Self::HIGH);
+            let scales = around(parts[part], Self::TOP, -Self::TOP - 1.0);
+            let errors = search::errors(&x[part], &scales.map(|scale| d * scale), &[0.0; _], Self::LOW, Self::HIGH);
+            for (error, scale) in errors.into_iter().zip(scales) {
                 if error < least {
                     (least, best) = (error, scale);
                 }
@@ -275,13 +286,18 @@ impl Block<LEN> for Q6K {
     }
 
     fn quants(&self) -> [i8; LEN] {
-        array::from_fn(|i| {
-            let (half, quarter, i) = (i / 128, i / 32 % 4, i % 32);
-            let byte = self.ql[half * 64 + quarter % 2 * 32 + i];
-            let low = if quarter < 2 { byte & 15 } else { byte >> 4 };
-            let high = self.qh[half * 32 + i] >> (2 * quarter) & 3;
-            (low | high << 4) as i8 + Self::LOW as i8
-        })
+        let mut quants = [0; LEN];
+        let halves = self.ql.as_chunks::<64>().0.iter().zip(self.qh.as_chunks::<32>().0);
+        for (quants, (ql, qh)) in quants.as_chunks_mut::<128>().0.iter_mut().zip(halves) {
+            for quarter in 0..4 {
+                for i in 0..32 {
+                    let low = ql[quarter % 2 * 32 + i] >> (quarter / 2 * 4) & 15;
+                    let high = qh[i] >> (2 * quarter) & 3;
+                    quants[quarter * 32 + i] = (low | high << 4) as i8 + Self::LOW as i8;
+                }
+            }
+        }
+        quants
     }
 
     fn scale(&self, group: usize) -> f32 {

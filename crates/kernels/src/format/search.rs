@@ -4,60 +4,104 @@
 //! that one are tried. For each, values go to their nearest levels, and for these levels the best scale is known (least squares); the scale
 //! whose levels leave the least error wins, and is refitted with what is stored, an f16.
 //!
-//! Sums are in [`LANES`] lanes and products are not fused, so that every build vectorises the loops and has the same bits.
-
-use std::array;
+//! [`LANES`] scales are tried at once, each in a lane of its own, and products are not fused: every build vectorises the loops and has the
+//! same bits.
 
 use super::Block;
 
 /// How often levels and scale are fitted to each other after the search.
 pub(super) const REFITS: usize = 3;
 
-const LANES: usize = 8;
-
-/// The sums of `f(i)` over `0..N`, each of `S` by itself.
-#[inline(always)]
-fn sums<const N: usize, const S: usize>(f: impl Fn(usize) -> [f32; S]) -> [f32; S] {
-    let mut lanes = [[0f32; LANES]; S];
-    for first in (0..N).step_by(LANES) {
-        for lane in 0..LANES {
-            let terms = f(first + lane);
-            for s in 0..S {
-                lanes[s][lane] += terms[s];
-            }
-        }
-    }
-    lanes.map(|lanes| lanes.iter().sum())
-}
+/// Scales that are tried at once.
+pub(super) const LANES: usize = 8;
+pub(super) type Lanes = [f32; LANES];
 
 /// To the nearest integer in `low..=high`, ties to even.
 #[inline(always)]
 fn round(v: f32, low: f32, high: f32) -> f32 {
     // Between 2^23 and 2^24 the floats are the integers. Baseline x86-64 has no instruction for it.
     const INTEGERS: f32 = 12_582_912.0;
-    let v = if v > low { v } else { low };
-    let v = if v < high { v } else { high };
-    (v + INTEGERS) - INTEGERS
+    (v.max(low).min(high) + INTEGERS) - INTEGERS
+}
+
+#[inline(always)]
+fn inverse(d: f32) -> f32 {
+    if d == 0.0 { 0.0 } else { 1.0 / d }
 }
 
 /// The level in `low..=high` whose value `d * level + m` is nearest, for each of `x`; 0 or the nearest to it for a scale of 0.
+#[inline(always)]
 pub(super) fn nearest<const N: usize>(x: &[f32; N], d: f32, m: f32, low: f32, high: f32) -> [f32; N] {
-    let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-    x.map(|v| round((v - m) * inverse, low, high))
+    let inverse = inverse(d);
+    let mut q = [0f32; N];
+    for i in 0..N {
+        q[i] = round((x[i] - m) * inverse, low, high);
+    }
+    q
+}
+
+/// Sums over the levels that values go to: of the levels, of their products with the values, of their squares.
+struct Sums {
+    q: Lanes,
+    xq: Lanes,
+    qq: Lanes,
+}
+
+/// The sums for the levels `(x - m) / d` with each of the inverse scales.
+#[inline(always)]
+fn sums<const N: usize>(x: &[f32; N], m: f32, inverse: &Lanes, low: f32, high: f32) -> Sums {
+    let mut sums = Sums { q: [0.0; LANES], xq: [0.0; LANES], qq: [0.0; LANES] };
+    for &v in x {
+        for lane in 0..LANES {
+            let q = round((v - m) * inverse[lane], low, high);
+            sums.q[lane] += q;
+            sums.xq[lane] += v * q;
+            sums.qq[lane] += q * q;
+        }
+    }
+    sums
+}
+
+/// The squared errors of `x` at its nearest levels, with each of the scales and minima.
+#[inline(always)]
+pub(super) fn errors<const N: usize>(x: &[f32; N], d: &Lanes, m: &Lanes, low: f32, high: f32) -> Lanes {
+    let inverse = d.map(inverse);
+    let mut errors = [0f32; LANES];
+    for &v in x {
+        for lane in 0..LANES {
+            let difference = round((v - m[lane]) * inverse[lane], low, high) * d[lane] + m[lane] - v;
+            errors[lane] += difference * difference;
+        }
+    }
+    errors
 }
 
 /// The scale of least error for given levels; 0 if all of these are.
 pub(super) fn scale_of<const N: usize>(x: &[f32; N], q: &[f32; N]) -> f32 {
-    let [xq, qq] = sums::<N, 2>(|i| [x[i] * q[i], q[i] * q[i]]);
+    let (mut xq, mut qq) = (0f32, 0f32);
+    for i in 0..N {
+        xq += x[i] * q[i];
+        qq += q[i] * q[i];
+    }
     if qq > 0.0 { xq / qq } else { 0.0 }
 }
 
-/// Scale and minimum of least error for given levels, the minimum at most `max`.
-pub(super) fn line_of<const N: usize>(x: &[f32; N], q: &[f32; N], max: f32) -> (f32, f32) {
-    let [x, q, xq, qq] = sums::<N, 4>(|i| [x[i], q[i], x[i] * q[i], q[i] * q[i]]);
-    line(N as f32, x, q, xq, qq, max)
+/// Scale and minimum of least error for given levels.
+pub(super) fn line_of<const N: usize>(x: &[f32; N], q: &[f32; N]) -> (f32, f32) {
+    // Relative to one of the values, so that little is lost when products are subtracted from each other.
+    let origin = x[0];
+    let [mut sum_x, mut sum_q, mut xq, mut qq] = [0f32; 4];
+    for i in 0..N {
+        sum_x += x[i] - origin;
+        sum_q += q[i];
+        xq += (x[i] - origin) * q[i];
+        qq += q[i] * q[i];
+    }
+    let (d, m) = line(N as f32, sum_x, sum_q, xq, qq, f32::INFINITY);
+    (d, m + origin)
 }
 
+/// Scale and minimum of least error, the minimum at most `max`, from the sums over `n` values and their levels.
 #[inline(always)]
 fn line(n: f32, x: f32, q: f32, xq: f32, qq: f32, max: f32) -> (f32, f32) {
     let determinant = n * qq - q * q;
@@ -73,7 +117,9 @@ fn line(n: f32, x: f32, q: f32, xq: f32, qq: f32, max: f32) -> (f32, f32) {
 ///
 /// Levels reach from 2 less to 2 more than the extreme value, its sign always on the side of `-half`: the other side is better in less than
 /// one block of a thousand of bell-shaped weights.
+#[inline(always)]
 pub(super) fn signed<const N: usize>(x: &[f32; N], half: f32) -> f32 {
+    const BATCHES: usize = 4;
     let (mut amax, mut extreme) = (0f32, 0f32);
     for &v in x {
         if amax < v.abs() {
@@ -84,16 +130,19 @@ pub(super) fn signed<const N: usize>(x: &[f32; N], half: f32) -> f32 {
         return 0.0;
     }
     let (mut best, mut scale) = (0f32, 0f32);
-    for step in -16..=16 {
-        let inverse = -(half + step as f32 / 8.0) / extreme;
-        let [xq, qq] = sums::<N, 2>(|i| {
-            let q = round(x[i] * inverse, -half, half - 1.0);
-            [x[i] * q, q * q]
-        });
-        // With the best scale xq / qq the squared error is that of zeros less this.
-        let gain = xq * xq / qq;
-        if gain > best {
-            (best, scale) = (gain, xq / qq);
+    for batch in 0..BATCHES {
+        let mut inverse = [0f32; LANES];
+        for lane in 0..LANES {
+            let more = ((batch * LANES + lane) as f32 + 0.5) / 8.0 - 2.0;
+            inverse[lane] = -(half + more) / extreme;
+        }
+        let Sums { xq, qq, .. } = sums(x, 0.0, &inverse, -half, half - 1.0);
+        for lane in 0..LANES {
+            // With the best scale xq / qq the squared error is that of zeros less this.
+            let gain = xq[lane] * xq[lane] / qq[lane];
+            if gain > best {
+                (best, scale) = (gain, xq[lane] / qq[lane]);
+            }
         }
     }
     scale
@@ -102,30 +151,31 @@ pub(super) fn signed<const N: usize>(x: &[f32; N], half: f32) -> f32 {
 /// Scale and minimum for the levels `0..=top` that leave the least error of those tried, the minimum at most `max`.
 ///
 /// Either end of the range moves in by up to one and a quarter steps of the scale, or out by half of one.
+#[inline(always)]
 pub(super) fn ranged<const N: usize>(x: &[f32; N], top: f32, max: f32) -> (f32, f32) {
-    const SHIFTS: usize = 7;
-    let shift = |i: usize| (i as f32 * 1.75 / (SHIFTS - 1) as f32) - 0.5;
+    let shift = |i: usize| i as f32 / 4.0 - 0.5;
     let (mut low, mut high) = (max, f32::MIN);
     for &v in x {
-        low = if v < low { v } else { low };
-        high = if v > high { v } else { high };
+        low = low.min(v);
+        high = high.max(v);
     }
     let step = (high - low) / top;
     if !(f32::MIN_POSITIVE..f32::INFINITY).contains(&step) {
         return (0.0, low);
     }
     // Relative to the least value, so that little is lost when squares are subtracted from each other.
-    let x: [f32; N] = array::from_fn(|i| x[i] - low);
-    let [sum_x, sum_xx] = sums::<N, 2>(|i| [x[i], x[i] * x[i]]);
+    let x = x.map(|v| v - low);
+    let (sum_x, sum_xx) = x.iter().fold((0.0, 0.0), |(x, xx), v| (x + v, xx + v * v));
     let (mut best, mut found) = (f32::INFINITY, (step, 0.0));
-    for i in 0..SHIFTS {
-        for j in 0..SHIFTS {
-            let first = shift(i) * step;
-            let inverse = top / (high - low - shift(j) * step - first);
-            let [q, xq, qq] = sums::<N, 3>(|i| {
-                let q = round((x[i] - first) * inverse, 0.0, top);
-                [q, x[i] * q, q * q]
-            });
+    for i in 0..LANES {
+        let first = shift(i) * step;
+        let mut inverse = [0f32; LANES];
+        for lane in 0..LANES {
+            inverse[lane] = top / (high - low - shift(lane) * step - first);
+        }
+        let Sums { q, xq, qq } = sums(&x, first, &inverse, 0.0, top);
+        for lane in 0..LANES {
+            let (q, xq, qq) = (q[lane], xq[lane], qq[lane]);
             let (d, m) = line(N as f32, sum_x, q, xq, qq, max - low);
             let error = sum_xx + d * (d * qq - 2.0 * xq) + m * (m * N as f32 - 2.0 * sum_x + 2.0 * d * q);
             if error < best {
@@ -134,16 +184,6 @@ pub(super) fn ranged<const N: usize>(x: &[f32; N], top: f32, max: f32) -> (f32, 
         }
     }
     (found.0, found.1 + low)
-}
-
-/// The sum of the squared errors of `x` at its nearest levels.
-pub(super) fn error<const N: usize>(x: &[f32; N], d: f32, m: f32, low: f32, high: f32) -> f32 {
-    let q = nearest(x, d, m, low, high);
-    let [error] = sums::<N, 1>(|i| {
-        let difference = q[i] * d + m - x[i];
-        [difference * difference]
-    });
-    error
 }
 
 /// Of the blocks offered, the one whose values, as they will be read, are closest to what they stand for.
