@@ -14,6 +14,9 @@ fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
+/// All that are computed in int8, whatever a checkpoint's widths make of them.
+const QUANTIZED: [Target; 7] = [Target::Q8_0, Target::Q6K, Target::Q5_1, Target::Q5_0, Target::Q4_1, Target::Q4K, Target::Q4_0];
+
 fn is_quantized(clip: &Clip) -> bool {
     let file = edgeclip_gguf::File::open(clip.path()).unwrap();
     file.tensors().iter().any(|tensor| tensor.ty.block().unwrap().len > 1)
@@ -23,7 +26,7 @@ fn is_quantized(clip: &Clip) -> bool {
 fn batch_and_threads_do_not_matter() {
     let mut kept = BTreeSet::new();
     for name in CHECKPOINTS {
-        for target in [Target::Q8_0, Target::Q4_0] {
+        for target in QUANTIZED {
             let (golden, model) = (Golden::new(name), Model::new(name, target));
             let clip = &model.clip;
             if !is_quantized(clip) {
@@ -70,8 +73,10 @@ fn batch_and_threads_do_not_matter() {
 
 #[test]
 fn the_instruction_set_does_not_matter() {
-    for name in CHECKPOINTS {
-        let (golden, model) = (Golden::new(name), Model::new(name, Target::Q8_0));
+    // The demo has whole blocks of every type.
+    let others = QUANTIZED[1..].iter().map(|target| ("demo", *target));
+    for (name, target) in CHECKPOINTS.into_iter().map(|name| (name, Target::Q8_0)).chain(others) {
+        let (golden, model) = (Golden::new(name), Model::new(name, target));
         let results: Vec<_> = Isa::available()
             .map(|isa| {
                 let clip = Clip::load_with(model.clip.path(), &Options { isa: Some(isa) }).unwrap();
@@ -80,9 +85,9 @@ fn the_instruction_set_does_not_matter() {
                 (isa, bits(&image), bits(&clip.encode_text(&golden.tokens(&clip)).unwrap()))
             })
             .collect();
-        println!("{name}: {:?}", results.iter().map(|(isa, ..)| *isa).collect::<Vec<_>>());
+        println!("{name} {target}: {:?}", results.iter().map(|(isa, ..)| *isa).collect::<Vec<_>>());
         for (isa, image, text) in &results[1..] {
-            assert_eq!((image, text), (&results[0].1, &results[0].2), "{name}: {isa:?}");
+            assert_eq!((image, text), (&results[0].1, &results[0].2), "{name} {target}: {isa:?}");
         }
     }
 }

@@ -105,11 +105,10 @@ fn wanted(role: Role, target: Target) -> (Format, Option<String>) {
         (_, Target::F16 | Target::BF16) => (format, None),
         (Role::PatchEmbedding, _) => kept(Format::F16, "rows of a patch are no whole blocks in most models"),
         (Role::PositionEmbedding, _) => kept(Format::F16, "position tables are small and reach every token"),
-        (Role::TokenEmbedding | Role::Projection, Target::Q4_1 | Target::Q4K | Target::Q4_0) => {
-            kept(Format::Q8_0, "first and last matrices weigh most")
-        }
-        (Role::AttentionOutput, Target::Q4_1 | Target::Q4K | Target::Q4_0) => kept(Format::Q8_0, "weighs most within a block"),
-        (Role::TokenEmbedding | Role::Projection | Role::Attention | Role::AttentionOutput | Role::Mlp, _) => (format, None),
+        (_, Target::Q8_0 | Target::Q6K) => (format, None),
+        (Role::TokenEmbedding | Role::Projection, _) => kept(Format::Q8_0, "first and last matrices weigh most"),
+        (Role::AttentionOutput, _) => kept(Format::Q8_0, "weighs most within a block"),
+        (Role::Attention | Role::Mlp, _) => (format, None),
     }
 }
 
