@@ -15,7 +15,7 @@ fn linears(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements((m * n * k) as u64)).sample_size(20);
         let weights: Vec<f32> = (0..n * k).map(|i| ((i * 7919 % 2003) as f32 - 1001.0) / 20_000.0).collect();
         let x: Vec<f32> = (0..m * k).map(|i| ((i * 104_729 % 1999) as f32 - 999.0) / 500.0).collect();
-        for format in [Format::F32, Format::Q8_0, Format::Q4_0] {
+        for format in [Format::F32, Format::Q8_0, Format::Q6K, Format::Q4K, Format::Q4_0] {
             let mut bytes = vec![0u8; n * format.row_bytes(k).expect("whole blocks")];
             format.quantize(&weights, &mut bytes);
             let rows = [Rows { format, n, k, bytes: Bytes::from(bytes) }];

@@ -14,6 +14,13 @@ fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
+/// Every checkpoint in the types that most of them have whole blocks for, and the demo, which has them for all, in the others.
+fn cases() -> impl Iterator<Item = (&'static str, Target)> {
+    let all = |target| CHECKPOINTS.into_iter().map(move |name| (name, target));
+    let others = [Target::Q6K, Target::Q5_1, Target::Q5_0, Target::Q4_1, Target::Q4K];
+    all(Target::Q8_0).chain(all(Target::Q4_0)).chain(others.map(|target| ("demo", target)))
+}
+
 fn is_quantized(clip: &Clip) -> bool {
     let file = edgeclip_gguf::File::open(clip.path()).unwrap();
     file.tensors().iter().any(|tensor| tensor.ty.block().unwrap().len > 1)
@@ -22,56 +29,54 @@ fn is_quantized(clip: &Clip) -> bool {
 #[test]
 fn batch_and_threads_do_not_matter() {
     let mut kept = BTreeSet::new();
-    for name in CHECKPOINTS {
-        for target in [Target::Q8_0, Target::Q4_0] {
-            let (golden, model) = (Golden::new(name), Model::new(name, target));
-            let clip = &model.clip;
-            if !is_quantized(clip) {
-                // Widths that are no whole blocks: the file keeps f16 throughout, and promises nothing.
-                kept.insert(name);
-                continue;
-            }
-            let (mut pixels, tokens) = (golden.pixels(clip), golden.tokens(clip));
-            pixels.truncate(5);
-            let image = on_threads(1, || clip.encode_image(&pixels).unwrap());
-            let text = on_threads(1, || clip.encode_text(&tokens).unwrap());
-            for threads in [2, 3] {
-                assert_eq!(
-                    bits(&on_threads(threads, || clip.encode_image(&pixels).unwrap())),
-                    bits(&image),
-                    "{name} {target} {threads}"
-                );
-                assert_eq!(
-                    bits(&on_threads(threads, || clip.encode_text(&tokens).unwrap())),
-                    bits(&text),
-                    "{name} {target} {threads}"
-                );
-            }
-            on_threads(3, || {
-                for (i, picture) in pixels.iter().enumerate() {
-                    let alone = clip.encode_image(std::slice::from_ref(picture)).unwrap();
-                    assert_eq!(alone.row(0), image.row(i), "{name} {target}: picture {i} alone");
-                }
-                for i in 0..tokens.len() {
-                    let alone = clip.encode_text(&TokenBatch::from_rows([tokens.row(i)])).unwrap();
-                    assert_eq!(alone.row(0), text.row(i), "{name} {target}: text {i} alone");
-                }
-                // More than one pass, in another order.
-                let many: Vec<_> = (0..150).map(|i| tokens.row((i * 7) % tokens.len())).collect();
-                let many = clip.encode_text(&TokenBatch::from_rows(many)).unwrap();
-                for (i, row) in many.rows().enumerate() {
-                    assert_eq!(row, text.row((i * 7) % tokens.len()), "{name} {target}: text {i} of 150");
-                }
-            });
+    for (name, target) in cases() {
+        let (golden, model) = (Golden::new(name), Model::new(name, target));
+        let clip = &model.clip;
+        if !is_quantized(clip) {
+            // Widths that are no whole blocks: the file keeps f16 throughout, and promises nothing.
+            kept.insert(name);
+            continue;
         }
+        let (mut pixels, tokens) = (golden.pixels(clip), golden.tokens(clip));
+        pixels.truncate(5);
+        let image = on_threads(1, || clip.encode_image(&pixels).unwrap());
+        let text = on_threads(1, || clip.encode_text(&tokens).unwrap());
+        for threads in [2, 3] {
+            assert_eq!(
+                bits(&on_threads(threads, || clip.encode_image(&pixels).unwrap())),
+                bits(&image),
+                "{name} {target} {threads}"
+            );
+            assert_eq!(
+                bits(&on_threads(threads, || clip.encode_text(&tokens).unwrap())),
+                bits(&text),
+                "{name} {target} {threads}"
+            );
+        }
+        on_threads(3, || {
+            for (i, picture) in pixels.iter().enumerate() {
+                let alone = clip.encode_image(std::slice::from_ref(picture)).unwrap();
+                assert_eq!(alone.row(0), image.row(i), "{name} {target}: picture {i} alone");
+            }
+            for i in 0..tokens.len() {
+                let alone = clip.encode_text(&TokenBatch::from_rows([tokens.row(i)])).unwrap();
+                assert_eq!(alone.row(0), text.row(i), "{name} {target}: text {i} alone");
+            }
+            // More than one pass, in another order.
+            let many: Vec<_> = (0..150).map(|i| tokens.row((i * 7) % tokens.len())).collect();
+            let many = clip.encode_text(&TokenBatch::from_rows(many)).unwrap();
+            for (i, row) in many.rows().enumerate() {
+                assert_eq!(row, text.row((i * 7) % tokens.len()), "{name} {target}: text {i} of 150");
+            }
+        });
     }
     assert_eq!(kept.into_iter().collect::<Vec<_>>(), ["odd-bf16", "odd-ids", "odd-legacy", "odd-sharded"]);
 }
 
 #[test]
 fn the_instruction_set_does_not_matter() {
-    for name in CHECKPOINTS {
-        let (golden, model) = (Golden::new(name), Model::new(name, Target::Q8_0));
+    for (name, target) in cases() {
+        let (golden, model) = (Golden::new(name), Model::new(name, target));
         let results: Vec<_> = Isa::available()
             .map(|isa| {
                 let clip = Clip::load_with(model.clip.path(), &Options { isa: Some(isa) }).unwrap();
@@ -80,9 +85,9 @@ fn the_instruction_set_does_not_matter() {
                 (isa, bits(&image), bits(&clip.encode_text(&golden.tokens(&clip)).unwrap()))
             })
             .collect();
-        println!("{name}: {:?}", results.iter().map(|(isa, ..)| *isa).collect::<Vec<_>>());
+        println!("{name} {target}: {:?}", results.iter().map(|(isa, ..)| *isa).collect::<Vec<_>>());
         for (isa, image, text) in &results[1..] {
-            assert_eq!((image, text), (&results[0].1, &results[0].2), "{name}: {isa:?}");
+            assert_eq!((image, text), (&results[0].1, &results[0].2), "{name} {target}: {isa:?}");
         }
     }
 }

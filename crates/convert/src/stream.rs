@@ -202,7 +202,7 @@ pub(crate) fn write(
                     || (vec![0f32; row], vec![0f32; row]),
                     |(source, stored), (out, bytes)| {
                         tensor.format.dequantize(bytes, source);
-                        choice.format.quantize(source, out);
+                        choice.quantize(source, out);
                         choice.format.dequantize(out, stored);
                         Deviation::of(source, stored)
                     },

@@ -12,23 +12,42 @@ pub enum Target {
     F32,
     /// IEEE half precision.
     F16,
+    /// The upper half of a single: the range of one, 8 bits of precision.
+    BF16,
     /// 8.5 bits a weight.
     #[default]
     Q8_0,
+    /// 6.6 bits a weight, rows of a multiple of 256.
+    Q6K,
+    /// 6 bits a weight.
+    Q5_1,
+    /// 5.5 bits a weight.
+    Q5_0,
+    /// 5 bits a weight.
+    Q4_1,
+    /// 4.5 bits a weight, rows of a multiple of 256.
+    Q4K,
     /// 4.5 bits a weight.
     Q4_0,
 }
 
 impl Target {
     /// All of them, largest first.
-    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8_0, Self::Q4_0];
+    pub const ALL: [Self; 10] =
+        [Self::F32, Self::F16, Self::BF16, Self::Q8_0, Self::Q6K, Self::Q5_1, Self::Q5_0, Self::Q4_1, Self::Q4K, Self::Q4_0];
 
     /// The storage format.
     pub const fn format(self) -> Format {
         match self {
             Self::F32 => Format::F32,
             Self::F16 => Format::F16,
+            Self::BF16 => Format::BF16,
             Self::Q8_0 => Format::Q8_0,
+            Self::Q6K => Format::Q6K,
+            Self::Q5_1 => Format::Q5_1,
+            Self::Q5_0 => Format::Q5_0,
+            Self::Q4_1 => Format::Q4_1,
+            Self::Q4K => Format::Q4K,
             Self::Q4_0 => Format::Q4_0,
         }
     }
@@ -67,6 +86,9 @@ mod tests {
         for target in Target::ALL {
             assert_eq!(target.to_string().parse(), Ok(target));
         }
-        assert_eq!("q5_k".parse::<Target>().unwrap_err(), "no type \"q5_k\" to convert to (known: f32, f16, q8_0, q4_0)");
+        assert_eq!(
+            "q5_k".parse::<Target>().unwrap_err(),
+            "no type \"q5_k\" to convert to (known: f32, f16, bf16, q8_0, q6_k, q5_1, q5_0, q4_1, q4_k, q4_0)"
+        );
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! This crate knows slices. It knows no files and no models: a weight arrives as [`bytes::Bytes`] with a [`Format`] and a shape.
 //!
-//! * [`Format`]: the storage formats of ggml that the runtime computes with, quantized and dequantized to the bit as ggml does.
+//! * [`Format`]: the storage formats of ggml that the runtime computes with, quantized and dequantized to the bit as ggml does, and a search
+//!   for scales with less error.
 //! * [`Kernels`]: one table of functions for each instruction set, chosen once at run time.
 //! * [`Linear`]: a weight matrix packed for such a table, with its bias and the fused [`Epilogue`].
 //! * [`Activations`]: the left-hand side of a linear, quantized in the same pass as the LayerNorm that makes it.
@@ -10,7 +11,7 @@
 //!
 //! # Order of summation
 //! Every sum of floats in this crate has one order, whatever the instruction set, the batch and the number of threads: dot products in
-//! sixteen lanes that are then folded in halves ([`isa`]), block sums along the row, positions in sequence. Vectors computed with
+//! sixteen lanes that are then folded in halves ([`isa`]), the groups of a quantized weight along the row, positions in sequence. Vectors computed with
 //! quantized weights therefore agree bit for bit between machines. The one exception is [`Linear`] over plain f32 weights, which is
 //! served by the `gemm` crate.
 
@@ -21,6 +22,7 @@ mod activations;
 pub mod attention;
 mod dense;
 mod format;
+mod int8;
 pub mod isa;
 mod linear;
 mod math;

@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use crate::{
     Activations, Format, Kernels, Precision,
     dense::{Floats, matmul},
-    isa::{Activation, GROUP, Int8Weights},
+    int8::Int8,
+    isa::Activation,
 };
 
 /// Rows of a weight matrix as a file holds them: `bytes` is `[n, k]` in `format`, one row after the other.
@@ -86,8 +87,8 @@ pub struct Linear {
 
 #[derive(Debug)]
 enum Weights {
-    /// Signed bytes `[n][k]`, scales `[n][k / 32]`, row sums `[n]`.
-    Int8 { q: Vec<i8>, scale: Vec<f32>, sum: Vec<f32> },
+    /// Integers with the scales and minima of their format.
+    Int8(Int8),
     /// f32 in our own fixed order of summation, `[n][k]`.
     Ordered(Vec<f32>),
     /// f32 parts, one below the other, multiplied by `gemm`.
@@ -126,7 +127,7 @@ impl Linear {
         }
         let quantized = parts.iter().filter(|part| part.format.is_quantized()).count();
         let weights = if quantized == parts.len() {
-            pack_int8(parts, n, k)
+            Weights::Int8(Int8::pack(parts, n, k))
         } else if ordered || quantized > 0 {
             let mut values = vec![0f32; n * k];
             let mut rest = values.as_mut_slice();
@@ -155,7 +156,7 @@ impl Linear {
     /// The form this linear takes its input in.
     pub fn precision(&self) -> Precision {
         match self.weights {
-            Weights::Int8 { .. } => Precision::Int8,
+            Weights::Int8(_) => Precision::Int8,
             Weights::Ordered(_) | Weights::Gemm(_) => Precision::F32,
         }
     }
@@ -189,9 +190,9 @@ impl Linear {
                 let product = &mut product[..out.len()];
                 let (first, m) = (i * rows, out.len() / self.n);
                 match &self.weights {
-                    Weights::Int8 { q, scale, sum } => {
+                    Weights::Int8(w) => {
                         let x = x.as_int8(first, m).expect("the precision was checked above");
-                        (self.kernels.linear_int8)(x, Int8Weights { q, scale, sum }, product);
+                        (self.kernels.linear_int8)(x, w.borrow(), product);
                     }
                     Weights::Ordered(w) => {
                         let x = x.as_f32().unwrap_or_default();
@@ -240,47 +241,6 @@ impl Rows {
         let mut values = vec![0f32; self.n * self.k];
         self.dequantize(&mut values);
         Floats::Owned(values)
-    }
-}
-
-fn pack_int8(parts: &[Rows], n: usize, k: usize) -> Weights {
-    let groups = k / GROUP;
-    let (mut q, mut scale, mut sum) = (vec![0i8; n * k], vec![0f32; n * groups], vec![0f32; n]);
-    let mut first = 0;
-    for part in parts {
-        let row = part.bytes.len() / part.n;
-        let rows = first..first + part.n;
-        q[rows.start * k..rows.end * k]
-            .par_chunks_exact_mut(k)
-            .zip(scale[rows.start * groups..rows.end * groups].par_chunks_exact_mut(groups))
-            .zip(&mut sum[rows])
-            .zip(part.bytes.par_chunks_exact(row))
-            .with_min_len(16)
-            .for_each(|(((q, scale), sum), bytes)| {
-                pack_row(part.format, bytes, q.as_chunks_mut().0, scale);
-                // In the order of the blocks, as the product is summed.
-                *sum = q.as_chunks::<GROUP>().0.iter().zip(scale).fold(0.0, |sum, (q, scale)| {
-                    let block: i32 = q.iter().map(|&q| i32::from(q)).sum();
-                    (block as f32).mul_add(*scale, sum)
-                });
-            });
-        first += part.n;
-    }
-    Weights::Int8 { q, scale, sum }
-}
-
-fn pack_row(format: Format, bytes: &[u8], q: &mut [[i8; GROUP]], scale: &mut [f32]) {
-    use crate::format::{Q4_0, Q8_0};
-    match format {
-        Format::Q8_0 => bytemuck::cast_slice::<_, Q8_0>(bytes)
-            .iter()
-            .zip(q.iter_mut().zip(scale))
-            .for_each(|(block, (q, scale))| (*q, *scale) = (block.quants(), block.scale())),
-        Format::Q4_0 => bytemuck::cast_slice::<_, Q4_0>(bytes)
-            .iter()
-            .zip(q.iter_mut().zip(scale))
-            .for_each(|(block, (q, scale))| (*q, *scale) = (block.quants(), block.scale())),
-        Format::F32 | Format::F16 | Format::BF16 => unreachable!("only quantized parts are packed"),
     }
 }
 
@@ -336,11 +296,61 @@ mod tests {
         }
     }
 
+    /// The packed product against that of the values that the format stores with those that the activations do, in f64.
+    fn check_product(parts: &[Rows], x: &[f32]) {
+        let formats: Vec<_> = parts.iter().map(|part| part.format).collect();
+        let linear = Linear::new(Kernels::best(), parts, None, true).unwrap();
+        assert_eq!(linear.precision(), Precision::Int8, "{formats:?}");
+        let (n, k) = (linear.n(), linear.k());
+        let mut w = Vec::new();
+        for part in parts {
+            let mut values = vec![f32::NAN; part.n * k];
+            part.dequantize(&mut values);
+            w.extend(values);
+        }
+        let x = Activations::new(Kernels::best(), Precision::Int8, k, x);
+        let mut out = vec![f32::NAN; x.m() * n];
+        linear.forward(&x, Epilogue::Store, &mut out);
+        let stored = x.as_int8(0, x.m()).unwrap();
+        for (i, &y) in out.iter().enumerate() {
+            let (row, col) = (i / n, i % n);
+            let (scale, zero) = (f64::from(stored.scale[row]), f64::from(stored.zero[row]));
+            let (mut truth, mut magnitude) = (0f64, 0f64);
+            for (&q, &w) in stored.q[row * k..][..k].iter().zip(&w[col * k..][..k]) {
+                truth += scale * (f64::from(q) - zero) * f64::from(w);
+                // A value may be the small difference of a product and a minimum of up to the largest value of the row.
+                magnitude += scale * (f64::from(q).abs() + zero.abs());
+            }
+            let largest = w[col * k..][..k].iter().fold(0f64, |m, w| m.max(f64::from(*w).abs()));
+            // Each of up to k / 16 fused sums of scales and as many of minima, once in the product and once in the sum for the zero point, and
+            // five more operations; twice the largest value bounds the product as well as the minimum. And the value itself was rounded.
+            let bound = magnitude * 3.0 * largest * (2.0 * (k / 16) as f64 + 7.0) * f64::from(f32::EPSILON);
+            assert!((f64::from(y) - truth).abs() <= bound, "{formats:?}: {y}, expected {truth} within {bound}");
+            assert!(bound < 2e-3 * magnitude * largest, "a bound of {bound} says nothing");
+        }
+    }
+
+    #[test]
+    fn every_format_gives_the_product_of_its_values_alone_and_beside_others() {
+        let (n, k, m) = (5, 768, 6);
+        let noise = |i: usize, seed: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
+        let x: Vec<f32> = (0..m * k).map(|i| noise(i, 3) * 2.0 + 0.3).collect();
+        let quantized = || Format::ALL.into_iter().filter(|format| format.is_quantized());
+        // With a mean, so that minima matter.
+        let part = |format, n, seed| rows(format, n, k, |i| noise(i, seed).powi(3) * 0.1 + 0.02);
+        for format in quantized() {
+            check_product(&[part(format, n, 1)], &x);
+            for other in quantized() {
+                check_product(&[part(format, 2, 1), part(other, n, 2), part(Format::Q8_0, 1, 4)], &x);
+            }
+        }
+    }
+
     #[test]
     fn no_rows_in_are_no_rows_out() {
         for format in Format::ALL {
             for ordered in [false, true] {
-                let linear = Linear::new(Kernels::best(), &[rows(format, 200, 64, |_| 1.0)], None, ordered).unwrap();
+                let linear = Linear::new(Kernels::best(), &[rows(format, 200, 256, |_| 1.0)], None, ordered).unwrap();
                 assert!(run(&linear, &[], Epilogue::Store, 0.0).is_empty(), "{format}");
             }
         }

@@ -41,7 +41,7 @@ pub(crate) struct ConvertArgs {
     /// The file to write; an older GGUF file there is replaced [default: CHECKPOINT's name, a dash and the type, .gguf, here]
     #[arg(long, short, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
-    /// Type of the large matrices: f32, f16, q8_0 or q4_0
+    /// Type of the large matrices: f32, f16, bf16, q8_0, q6_k, q5_1, q5_0, q4_1, q4_k or q4_0, largest first
     #[arg(long = "type", value_name = "TYPE", default_value = "q8_0", value_parser = target, help_heading = "Output")]
     target: Target,
     /// Give every matrix the type asked for; without it, a few for which that costs most accuracy keep more bits
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn arguments_are_checked() {
         assert_eq!(target("q4_0"), Ok(Target::Q4_0));
-        assert_eq!(target("q5_k").unwrap_err(), "expected f32, f16, q8_0, q4_0");
+        assert_eq!(target("q5_k").unwrap_err(), "expected f32, f16, bf16, q8_0, q6_k, q5_1, q5_0, q4_1, q4_k, q4_0");
         assert_eq!(cosine("0.98"), Ok(0.98));
         assert_eq!(tensor_type("attn_q=f16"), Ok(("attn_q".to_owned(), Target::F16)));
         for bad in ["attn_q", "=f16", "attn_q=", "attn_q=q9"] {

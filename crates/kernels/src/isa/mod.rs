@@ -88,19 +88,26 @@ pub(crate) struct Int8Rows<'a> {
     pub(crate) zero: &'a [i32],
 }
 
-/// A weight matrix of signed bytes with a scale for each group of [`GROUP`] along a row.
+/// A weight matrix of signed bytes with a scale for each group along a row, and maybe a minimum: `w = scale * q + min`.
 #[derive(Clone, Copy)]
 pub(crate) struct Int8Weights<'a> {
+    /// Elements that share a scale: [`GROUP`] or [`HALF_GROUP`].
+    pub(crate) group: usize,
     /// `[n, k]`
     pub(crate) q: &'a [i8],
-    /// `[n, k / GROUP]`
+    /// `[n, k / group]`
     pub(crate) scale: &'a [f32],
+    /// `[n, k / group]`, or empty if all are 0.
+    pub(crate) min: &'a [f32],
     /// `[n]`, the sum of each row's values, for the zero point.
     pub(crate) sum: &'a [f32],
 }
 
-/// Elements that share a weight scale.
+/// Elements that share a weight scale in most formats.
 pub(crate) const GROUP: usize = 32;
+
+/// Elements that share a weight scale in Q6_K.
+pub(crate) const HALF_GROUP: usize = 16;
 
 /// Attention of one sequence: what to read and which rows to compute.
 #[derive(Clone, Copy)]
@@ -128,7 +135,7 @@ pub struct Kernels {
     isa: Isa,
     /// Quantizes one row: `(x, q) -> (scale, zero)`.
     pub(crate) quantize_row: fn(&[f32], &mut [i8]) -> (f32, i32),
-    /// `out[m, n] = x W^T` in int8 with f32 sums of the groups. No bias.
+    /// `out[m, n] = x W^T` in int8 with f32 sums of the groups, those of the scales and those of the minima apart. No bias.
     pub(crate) linear_int8: fn(Int8Rows<'_>, Int8Weights<'_>, &mut [f32]),
     /// `out[m, n] = x[m, k] W[n, k]^T`, sums in lanes. No bias.
     pub(crate) linear_f32: fn(usize, &[f32], &[f32], &mut [f32]),

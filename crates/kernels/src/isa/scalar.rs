@@ -3,7 +3,9 @@
 //! The bodies are `inline(always)` so that another instruction set can compile the same loops with its own features switched on
 //! ([`super::avx2`]); that changes the speed and not one bit, since every float operation is written out, fused where it says so.
 
-use super::{Activation, AttentionArgs, GROUP, Int8Rows, Int8Weights, Isa, Kernels, NormArgs};
+use std::array;
+
+use super::{Activation, AttentionArgs, GROUP, HALF_GROUP, Int8Rows, Int8Weights, Isa, Kernels, NormArgs};
 use crate::math::{erf, exp};
 
 pub(super) static KERNELS: Kernels =
@@ -86,35 +88,73 @@ pub(super) fn quantize_row(x: &[f32], q: &mut [i8]) -> (f32, i32) {
 
 #[inline(always)]
 pub(super) fn linear_int8(x: Int8Rows<'_>, w: Int8Weights<'_>, out: &mut [f32]) {
+    match w.group {
+        GROUP => int8_groups::<GROUP>(x, w, out),
+        HALF_GROUP => int8_groups::<HALF_GROUP>(x, w, out),
+        group => unreachable!("weights in groups of {group}"),
+    }
+}
+
+#[inline(always)]
+fn int8_groups<const G: usize>(x: Int8Rows<'_>, w: Int8Weights<'_>, out: &mut [f32]) {
+    if w.min.is_empty() {
+        int8_product::<G, false>(x, w, &[], out);
+    } else {
+        // [m, k / G], exact. A minimum is a factor of the sum of its group of activations.
+        let sums: Vec<f32> = x.q.as_chunks::<G>().0.iter().map(|q| q.iter().map(|&q| i32::from(q)).sum::<i32>() as f32).collect();
+        int8_product::<G, true>(x, w, &sums, out);
+    }
+}
+
+#[inline(always)]
+fn int8_product<const G: usize, const MIN: bool>(x: Int8Rows<'_>, w: Int8Weights<'_>, sums: &[f32], out: &mut [f32]) {
     let n = w.sum.len();
-    let groups = x.k / GROUP;
     let m = x.scale.len();
     // Four rows share each load of the weights.
     let whole = m / 4 * 4;
     let (fours, ones) = out.split_at_mut(whole * n);
     for (i, out) in fours.chunks_exact_mut(4 * n).enumerate() {
-        int8_rows::<4>(x, w, 4 * i, groups, out);
+        int8_rows::<4, G, MIN>(x, w, sums, 4 * i, out);
     }
     for (i, out) in ones.chunks_exact_mut(n).enumerate() {
-        int8_rows::<1>(x, w, whole + i, groups, out);
+        int8_rows::<1, G, MIN>(x, w, sums, whole + i, out);
     }
 }
 
 #[inline(always)]
-fn int8_rows<const M: usize>(x: Int8Rows<'_>, w: Int8Weights<'_>, m: usize, groups: usize, out: &mut [f32]) {
+fn int8_rows<const M: usize, const G: usize, const MIN: bool>(
+    x: Int8Rows<'_>,
+    w: Int8Weights<'_>,
+    sums: &[f32],
+    m: usize,
+    out: &mut [f32],
+) {
     let n = w.sum.len();
-    let rows: [&[[i8; GROUP]]; M] = std::array::from_fn(|r| x.q[(m + r) * x.k..][..x.k].as_chunks().0);
+    let groups = x.k / G;
+    let rows: [&[[i8; G]]; M] = array::from_fn(|r| x.q[(m + r) * x.k..][..x.k].as_chunks().0);
+    let row_sums: [&[f32]; M] = array::from_fn(|r| if MIN { &sums[(m + r) * groups..][..groups] } else { &[] });
     for col in 0..n {
-        let weights = w.q[col * x.k..][..x.k].as_chunks::<GROUP>().0;
+        let weights = w.q[col * x.k..][..x.k].as_chunks::<G>().0;
         let scales = &w.scale[col * groups..][..groups];
         let mut acc = [0f32; M];
         for g in 0..groups {
             for r in 0..M {
                 let mut dot = 0i32;
-                for i in 0..GROUP {
+                for i in 0..G {
                     dot += i32::from(rows[r][g][i]) * i32::from(weights[g][i]);
                 }
                 acc[r] = (dot as f32).mul_add(scales[g], acc[r]);
+            }
+        }
+        if MIN {
+            let mut low = [0f32; M];
+            for (g, min) in w.min[col * groups..][..groups].iter().enumerate() {
+                for r in 0..M {
+                    low[r] = row_sums[r][g].mul_add(*min, low[r]);
+                }
+            }
+            for r in 0..M {
+                acc[r] += low[r];
             }
         }
         for r in 0..M {

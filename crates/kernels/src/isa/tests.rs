@@ -29,49 +29,67 @@ struct Int8Case {
     q: Vec<i8>,
     scale: Vec<f32>,
     zero: Vec<i32>,
+    group: usize,
     w: Vec<i8>,
     w_scale: Vec<f32>,
+    /// Or empty.
+    w_min: Vec<f32>,
     sum: Vec<f32>,
 }
 
+/// Size of a group, and whether there are minima: what the formats need.
+const KINDS: [(usize, bool); 4] = [(GROUP, false), (GROUP, true), (HALF_GROUP, false), (HALF_GROUP, true)];
+
 impl Int8Case {
-    fn new(m: usize, n: usize, k: usize, mut level: impl FnMut() -> i8, random: &mut Random) -> Self {
+    fn new(
+        (m, n, k): (usize, usize, usize),
+        (group, has_min): (usize, bool),
+        mut level: impl FnMut() -> i8,
+        random: &mut Random,
+    ) -> Self {
         let q = (0..m * k).map(|_| level()).collect();
         let w: Vec<i8> = (0..n * k).map(|_| level()).collect();
-        let w_scale: Vec<f32> = (0..n * k / GROUP).map(|_| random.float() * 0.01).collect();
-        let sum = w
-            .chunks(k)
-            .zip(w_scale.chunks(k / GROUP))
-            .map(|(w, s)| {
-                w.chunks(GROUP)
-                    .zip(s)
-                    .fold(0.0, |sum, (w, s)| (w.iter().map(|&w| i32::from(w)).sum::<i32>() as f32).mul_add(*s, sum))
+        let groups = k / group;
+        let w_scale: Vec<f32> = random.floats(n * groups).iter().map(|s| s * 0.01).collect();
+        let w_min: Vec<f32> = if has_min { random.floats(n * groups) } else { Vec::new() };
+        let sum = (0..n)
+            .map(|col| {
+                let scaled = (0..groups).fold(0.0, |sum, g| {
+                    let group: i32 = w[col * k + g * group..][..group].iter().map(|&w| i32::from(w)).sum();
+                    (group as f32).mul_add(w_scale[col * groups + g], sum)
+                });
+                let mins = if has_min { &w_min[col * groups..][..groups] } else { &[] };
+                scaled + mins.iter().fold(0.0, |sum, min| (group as f32).mul_add(*min, sum))
             })
             .collect();
         let scale = random.floats(m).iter().map(|s| s.abs() * 0.05).collect();
         let zero = (0..m).map(|_| (random.next() % 256) as i32 - 128).collect();
-        Self { k, q, scale, zero, w, w_scale, sum }
+        Self { k, q, scale, zero, group, w, w_scale, w_min, sum }
     }
 
     fn run(&self, kernels: &Kernels) -> Vec<f32> {
         let mut out = vec![f32::NAN; self.scale.len() * self.sum.len()];
         let x = Int8Rows { k: self.k, q: &self.q, scale: &self.scale, zero: &self.zero };
-        (kernels.linear_int8)(x, Int8Weights { q: &self.w, scale: &self.w_scale, sum: &self.sum }, &mut out);
+        let Self { group, w, w_scale, w_min, sum, .. } = self;
+        (kernels.linear_int8)(x, Int8Weights { group: *group, q: w, scale: w_scale, min: w_min, sum }, &mut out);
         out
     }
 
-    /// The product in f64, and how far f32 may be from it: each of the k / 32 fused sums, the zero-point term and its sum of the same
-    /// length, and the final product round once, relative to the sum of magnitudes.
+    /// The product in f64, and how far f32 may be from it: each of the fused sums over the groups, of scales and of minima, the zero-point term
+    /// and its two sums of the same length, their sums with each other, and the final product round once, relative to the sum of magnitudes.
     fn truth(&self, row: usize, col: usize) -> (f64, f64) {
         let (mut value, mut magnitude) = (0f64, 0f64);
         for i in 0..self.k {
             let x = i32::from(self.q[row * self.k + i]) - self.zero[row];
-            let w = f64::from(self.w[col * self.k + i]) * f64::from(self.w_scale[(col * self.k + i) / GROUP]);
-            value += f64::from(x) * w;
-            magnitude += (f64::from(self.q[row * self.k + i]).abs() + f64::from(self.zero[row]).abs()) * w.abs();
+            let at = (col * self.k + i) / self.group;
+            let scaled = f64::from(self.w[col * self.k + i]) * f64::from(self.w_scale[at]);
+            let min = self.w_min.get(at).map_or(0.0, |min| f64::from(*min));
+            value += f64::from(x) * (scaled + min);
+            magnitude +=
+                (f64::from(self.q[row * self.k + i]).abs() + f64::from(self.zero[row]).abs()) * (scaled.abs() + min.abs());
         }
         let scale = f64::from(self.scale[row]);
-        let roundings = 2.0 * (self.k / GROUP) as f64 + 3.0;
+        let roundings = 2.0 * (self.k / self.group) as f64 + 5.0;
         (value * scale, magnitude * scale * roundings * f64::from(f32::EPSILON))
     }
 }
@@ -98,12 +116,15 @@ fn int8_linear_is_the_product_and_the_same_on_every_instruction_set() {
                     alternate += 1;
                     if alternate.is_multiple_of(2) { 127 } else { -128 }
                 };
-                let cases = [
-                    Int8Case::new(m, n, k, || (levels.next() >> 56) as i8, &mut random),
-                    Int8Case::new(m, n, k, || -128, &mut random),
-                    Int8Case::new(m, n, k, || 127, &mut random),
-                    Int8Case::new(m, n, k, &mut extreme, &mut random),
-                ];
+                let shape = (m, n, k);
+                let cases = KINDS.into_iter().flat_map(|kind| {
+                    [
+                        Int8Case::new(shape, kind, || (levels.next() >> 56) as i8, &mut random),
+                        Int8Case::new(shape, kind, || -128, &mut random),
+                        Int8Case::new(shape, kind, || 127, &mut random),
+                        Int8Case::new(shape, kind, &mut extreme, &mut random),
+                    ]
+                });
                 for case in cases {
                     let expected = case.run(oracle);
                     for (i, &y) in expected.iter().enumerate() {
