@@ -22,7 +22,7 @@ pub(crate) struct ModelArgs {
     /// GGUF file of the model, or a name as `edgeclip models` lists them [default: what the environment variable EDGECLIP_MODEL says]
     #[arg(long, short, value_name = "FILE|NAME", help_heading = "Model")]
     model: Option<PathBuf>,
-    /// Type to which the model of a name is converted: f32, f16, q8_0 or q4_0
+    /// Type to which the model of a name is converted, as for `edgeclip convert --type`
     #[arg(long, value_name = "TYPE", default_value = "q8_0", value_parser = target, help_heading = "Model")]
     model_type: Target,
 }

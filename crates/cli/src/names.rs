@@ -78,7 +78,8 @@ fn parse(given: &Path) -> Result<Name> {
 
 /// What decides the bytes of a converted file besides checkpoint and type.
 fn converter() -> String {
-    format!("edgeclip {} schema {}", env!("CARGO_PKG_VERSION"), schema::VERSION)
+    let (version, schema, revision) = (env!("CARGO_PKG_VERSION"), schema::VERSION, edgeclip_convert::REVISION);
+    format!("edgeclip {version} schema {schema} revision {revision}")
 }
 
 fn converted(hub: &Hub, checkpoint: &Checkpoint, target: Target, console: &Console) -> Result<PathBuf> {

@@ -6,21 +6,22 @@
 
 use edgeclip_model::{Activation, Config, schema};
 
-use crate::Target;
+use crate::{Options, Target};
 
 /// Numbers of tensors that it knows: ViT-B and L/14 of both encoders, of either; H/14 likewise.
 const TENSOR_COUNTS: [usize; 8] = [197, 200, 389, 392, 397, 520, 589, 909];
 /// Types that it reads.
-const TARGETS: [Target; 4] = [Target::F32, Target::F16, Target::Q8_0, Target::Q4_0];
+const TARGETS: [Target; 7] = [Target::F32, Target::F16, Target::Q8_0, Target::Q5_1, Target::Q5_0, Target::Q4_1, Target::Q4_0];
 /// Ids of the start and the end token in its code.
 const SPECIALS: (u32, u32) = (49406, 49407);
 
-/// Checks that clip.cpp can load the model as `target`; gives what it will compute otherwise, for people.
+/// Checks that clip.cpp can load the model in the types of `options`; gives what it will compute otherwise, for people.
 ///
 /// # Errors
 /// What it needs, and what was found.
-pub(crate) fn check(config: &Config, target: Target) -> Result<Vec<String>, String> {
-    if !TARGETS.contains(&target) {
+pub(crate) fn check(config: &Config, options: &Options) -> Result<Vec<String>, String> {
+    let mut targets = options.overrides.iter().map(|(_, target)| *target).chain([options.target]);
+    if let Some(target) = targets.find(|target| !TARGETS.contains(target)) {
         return Err(format!("it reads the types {}, not {target}", TARGETS.map(|target| target.to_string()).join(", ")));
     }
     let count = schema::tensors(config).len();
@@ -56,7 +57,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{Options, checkpoint::Checkpoint};
+    use crate::checkpoint::Checkpoint;
 
     /// A configuration that clip.cpp takes.
     fn config() -> Config {
@@ -74,10 +75,15 @@ mod tests {
         let refusal = |edit: &dyn Fn(&mut Config)| {
             let mut config = config();
             edit(&mut config);
-            check(&config, Target::F16)
+            check(&config, &Options { target: Target::F16, ..Options::default() })
         };
         assert_eq!(refusal(&|_| ()), Ok(Vec::new()));
         assert_eq!(refusal(&|config| config.text = None), Ok(Vec::new()));
+        let named = Options { overrides: vec![("attn_q".into(), Target::Q6K)], ..Options::default() };
+        assert_eq!(
+            check(&config(), &named),
+            Err("it reads the types f32, f16, q8_0, q5_1, q5_0, q4_1, q4_0, not q6_k".to_owned())
+        );
         let counts = "it knows ViT-B/32, B/16, L/14 and H/14 by their numbers of tensors (197, 200, 389, 392, 397, 520, 589, 909), this \
                       model has 381";
         assert_eq!(refusal(&|config| config.image.as_mut().unwrap().tower.layers = 11), Err(counts.to_owned()));

@@ -40,6 +40,9 @@ pub use crate::{
 };
 use crate::{checkpoint::Checkpoint, policy::Choice, stream::Written};
 
+/// Counts up whenever the same checkpoint and options give other bytes than before: for caches of converted files.
+pub const REVISION: u32 = 1;
+
 /// How to convert.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -127,7 +130,7 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
         return Err(Error::Output { path: output.to_owned(), problem: "the output would overwrite a file of the checkpoint" });
     }
     if options.compat {
-        let warnings = compat::check(&checkpoint.config, options.target);
+        let warnings = compat::check(&checkpoint.config, options);
         checkpoint.warnings.extend(warnings.map_err(|problem| Error::ClipCpp { path: checkpoint.path.clone(), problem })?);
     }
     policy::check_names(&checkpoint.tensors.iter().map(|tensor| &tensor.spec).collect::<Vec<_>>(), options)?;

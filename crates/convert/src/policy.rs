@@ -74,12 +74,12 @@ pub(crate) fn choose(spec: &TensorSpec, options: &Options, largest: f32) -> Choi
     let target = options.target.format();
     let named = || options.overrides.iter().find(|(name, _)| is_named(spec, name));
     let (wanted, mut reason) = match named() {
-        Some((text, other)) if other.format() != target => (other.format(), Some(format!("asked for by name ({text})"))),
-        Some(_) => (target, None),
-        // The one type that its convolution takes.
-        None if options.compat && spec.id.role() == Role::PatchEmbedding => {
+        // The one type that its convolution takes, whatever was asked for.
+        _ if options.compat && spec.id.role() == Role::PatchEmbedding => {
             (Format::F16, Some("clip.cpp takes no other".to_owned()))
         }
+        Some((text, other)) if other.format() != target => (other.format(), Some(format!("asked for by name ({text})"))),
+        Some(_) => (target, None),
         None if options.pure && spec.dims.len() == 2 => (target, None),
         None => wanted(spec.id.role(), options.target),
     };

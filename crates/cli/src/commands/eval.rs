@@ -52,7 +52,7 @@ pub(crate) struct EvalArgs {
     /// GGUF file or name of a model; several are compared with the first [default: what EDGECLIP_MODEL says]
     #[arg(long = "model", short, value_name = "FILE|NAME", help_heading = "Model")]
     models: Vec<PathBuf>,
-    /// Type to which the model of a name is converted: f32, f16, q8_0 or q4_0
+    /// Type to which the model of a name is converted, as for `edgeclip convert --type`
     #[arg(long, value_name = "TYPE", default_value = "q8_0", value_parser = target, help_heading = "Model")]
     model_type: Target,
     #[command(flatten)]

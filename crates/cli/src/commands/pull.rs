@@ -23,7 +23,7 @@ pub(crate) struct PullArgs {
     /// A name that `edgeclip models` lists, or a repository of the Hub, org/name or org/name@revision
     #[arg(value_name = "NAME")]
     name: String,
-    /// Type of the large matrices: f32, f16, q8_0 or q4_0
+    /// Type of the large matrices, as for `edgeclip convert --type`
     #[arg(long = "type", value_name = "TYPE", default_value = "q8_0", value_parser = target)]
     target: Target,
 }
