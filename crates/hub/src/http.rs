@@ -195,6 +195,11 @@ fn roots(settings: &Settings) -> Result<RootCerts, Error> {
     Ok(RootCerts::new_with_certs(&certificates))
 }
 
+fn no_such_server(url: &str) -> Failure {
+    let problem = "no such server, or no network; HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 stays with the caches";
+    Failure::Final(Error::Connection { url: url.to_owned(), problem: problem.to_owned() })
+}
+
 fn failed(url: &str, error: &ureq::Error) -> Failure {
     match error {
         // rustls says so of certificates, which are no better the next time.
@@ -204,15 +209,13 @@ fn failed(url: &str, error: &ureq::Error) -> Failure {
                 "no safe connection: {error}; SSL_CERT_FILE names a file of certificates to trust, such as a company's"
             ),
         }),
+        // The standard library has no kind for it.
+        ureq::Error::Io(error) if error.to_string().contains("lookup address") => no_such_server(url),
         ureq::Error::Io(error) => Failure::connection(url, format_args!("the connection failed: {error}")),
         ureq::Error::Timeout(_) => {
             Failure::connection(url, "no answer in time; HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT are the seconds to wait")
         }
-        ureq::Error::HostNotFound => Failure::Final(Error::Connection {
-            url: url.to_owned(),
-            problem: "no such server, or no network; HF_ENDPOINT names a mirror, HF_HUB_OFFLINE=1 stays with the caches"
-                .to_owned(),
-        }),
+        ureq::Error::HostNotFound => no_such_server(url),
         ureq::Error::ConnectionFailed | ureq::Error::Protocol(_) => {
             Failure::connection(url, format_args!("the connection failed: {error}"))
         }
