@@ -195,17 +195,19 @@ pub(super) struct Closest<'a, const LEN: usize, B> {
 
 impl<'a, const LEN: usize, B: Block<LEN>> Closest<'a, LEN, B> {
     pub(super) fn new(x: &'a [f32; LEN], block: B) -> Self {
-        let mut closest = Self { x, block, error: f64::INFINITY };
-        closest.offer(block);
-        closest
+        Self { x, block, error: Self::error(x, &block) }
     }
 
-    /// Takes `block` if it is closer than all before.
-    pub(super) fn offer(&mut self, block: B) {
+    fn error(x: &[f32; LEN], block: &B) -> f64 {
         let mut y = [0f32; LEN];
         block.dequantize(&mut y);
-        let error = self.x.iter().zip(&y).fold(0.0, |sum, (x, y)| sum + (f64::from(*x) - f64::from(*y)).powi(2));
-        if error < self.error {
+        x.iter().zip(&y).fold(0.0, |sum, (x, y)| sum + (f64::from(*x) - f64::from(*y)).powi(2))
+    }
+
+    /// Takes `block` if it is closer than all before. Beyond the range of an f16 the first stays: broken values must not become zeros.
+    pub(super) fn offer(&mut self, block: B) {
+        let error = Self::error(self.x, &block);
+        if error < self.error && self.error.is_finite() {
             (self.block, self.error) = (block, error);
         }
     }
