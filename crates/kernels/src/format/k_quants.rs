@@ -116,7 +116,7 @@ impl Q4K {
             let (mut least, mut best) = (f32::INFINITY, (scale, min));
             let mins = around(min, 0.0, Self::TOP);
             for scale in [scale - 1.0, scale, scale + 1.0] {
-                let scale = scale.max(0.0).min(Self::TOP);
+                let scale = scale.clamp(0.0, Self::TOP);
                 let errors = search::errors(&x[part], &[d * scale; _], &mins.map(|min| -(dmin * min)), 0.0, Self::LEVELS);
                 for (error, min) in errors.into_iter().zip(mins) {
                     if error < least {
