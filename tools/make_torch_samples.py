@@ -25,6 +25,7 @@ import torch
 # clip asks setuptools for it, which newer ones no longer have.
 sys.modules.setdefault("pkg_resources", types.SimpleNamespace(packaging=packaging))
 from clip.model import CLIP  # noqa: E402
+from torchscript import save_script  # noqa: E402
 
 OUT = pathlib.Path("crates/convert/tests/data/torch")
 DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64",
@@ -126,13 +127,13 @@ def main():
         expected[name] = {"tensors": described(tensors)}
 
     def script(name, module):
-        module.save(str(out / name))
+        save_script(module, out / name)
         expected[name] = modules(str(out / name))
 
     if full:
         script("clip-traced.pt", clip(64, 64, 2, 128, 16, 12, 200, 128, 2, 2))
         frozen = torch.jit.freeze(torch.jit.script(Gate().eval()))
-        frozen.save(str(out / "frozen.pt"))
+        save_script(frozen, out / "frozen.pt")
         (out / "expected.json").write_text(json.dumps(expected))
         return
 
@@ -161,7 +162,7 @@ def main():
 
     # Refused.
     frozen = torch.jit.freeze(torch.jit.script(Gate().eval()))
-    frozen.save(str(out / "frozen.pt"))
+    save_script(frozen, out / "frozen.pt")
     torch.save(torch.nn.Linear(2, 2), out / "whole-module.pt")
     torch.save({"neg": torch.view_as_complex(torch.ones(3, 2)).conj().imag}, out / "negated.pt")
     torch.save({"sparse": torch.eye(2).to_sparse()}, out / "sparse.pt")

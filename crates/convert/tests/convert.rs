@@ -36,7 +36,7 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// Reads the file back and compares it with the checkpoint, tensor by tensor, without the converter's own ways of reading.
-fn compare(name: &str, report: &Report) {
+fn compare(name: &str, report: &Report, options: &Options) {
     let folder = checkpoint(name);
     let weights: Vec<String> = files(&folder).into_iter().filter(|file| file.ends_with(".safetensors")).collect();
     let source: HashMap<String, Raw> =
@@ -52,7 +52,8 @@ fn compare(name: &str, report: &Report) {
         let source = values(raw);
         let format = Format::from_ggml_id(info.ty.id()).unwrap();
         let mut expected = vec![0xA5; format.row_bytes(source.len()).unwrap()];
-        format.quantize(&source, &mut expected);
+        let quantize = if options.fast_quantize { Format::quantize } else { Format::quantize_searched };
+        quantize(format, &source, &mut expected);
         let found = file.data(info).unwrap();
         assert!(found == expected, "{}: other bytes", what());
         assert_eq!(tensor.bytes, found.len() as u64, "{}", what());
@@ -89,9 +90,11 @@ fn compare(name: &str, report: &Report) {
 fn every_checkpoint_to_every_type() {
     let folder = tempfile::tempdir().unwrap();
     for name in MODELS.into_iter().chain(["demo"]) {
-        for target in Target::ALL {
-            let report = convert(&checkpoint(name), &folder.path().join("m.gguf"), &unchecked(target), &()).unwrap();
-            compare(name, &report);
+        let simple = [Target::Q4_0, Target::Q4K].map(|target| Options { fast_quantize: true, ..unchecked(target) });
+        for options in Target::ALL.map(unchecked).into_iter().chain(simple) {
+            let target = options.target;
+            let report = convert(&checkpoint(name), &folder.path().join("m.gguf"), &options, &()).unwrap();
+            compare(name, &report, &options);
             let file = File::open(&report.output).unwrap();
             assert_eq!(file.require::<u32>(schema::keys::FILE_TYPE).unwrap(), target.format().ggml_id());
             let expected: Option<fn(&str) -> bool> = match target {
