@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use edgeclip_model::Format;
 use serde::{Serialize, Serializer};
 
-/// What to store matrices as. Which tensors keep more bits than asked for is a documented policy; see [`Options::pure`].
+/// What to store matrices as. Which tensors keep more bits than asked for is a documented policy; see [`Options::pure`](crate::Options::pure).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Target {
     /// IEEE single precision: exact.

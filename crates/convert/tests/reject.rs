@@ -29,11 +29,17 @@ fn what_is_no_checkpoint() {
     for (name, content, found) in [
         ("notes.txt", &b"x"[..], "found bytes \"x\"; is it a checkpoint, and whole?"),
         ("page.pt", b"<!DOCTYPE html>", "found bytes \"<!DOCTYP\"; is it a checkpoint, and whole?"),
-        ("model.safetensors", b"version https://git-lfs", "found bytes \"version \"; is it a checkpoint, and whole?"),
+        ("model.safetensors", b"version 4", "found bytes \"version \"; is it a checkpoint, and whole?"),
     ] {
         fs::write(folder.path().join(name), content).unwrap();
         assert_eq!(refusal(name), format!("{{}}/{name}: expected safetensors, a PyTorch file or GGUF, {found}"));
     }
+    fs::write(folder.path().join("pointer.bin"), "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 605157884\n")
+        .unwrap();
+    assert_eq!(
+        refusal("pointer.bin"),
+        "{}/pointer.bin: this is Git LFS's pointer to the weights; fetch them with `git lfs pull`, or download the file itself"
+    );
     fs::write(folder.path().join("empty.pt"), "").unwrap();
     assert_eq!(refusal("empty.pt"), "{}/empty.pt: the file is empty; get it again");
     fs::create_dir(folder.path().join("empty")).unwrap();

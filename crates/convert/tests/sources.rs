@@ -106,3 +106,19 @@ fn an_architecture_that_is_not_needed_or_not_known() {
         "{}/model.safetensors: --arch ViT-B-32 is for weights that come without a configuration; here config.json says it, leave --arch away"
     );
 }
+
+/// A header of 640 bytes, or of 65,536 more, begins with the bytes of a pickle of protocol 2.
+#[test]
+fn a_length_that_looks_like_a_pickle() {
+    let copy = Copy::of("odd-f16");
+    let id = copy.content_id();
+    let whole = std::fs::read(copy.file("model.safetensors")).unwrap();
+    let length = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    for protocol in 2..=5 {
+        let padded = (length..).find(|padded| padded.to_le_bytes()[..2] == [0x80, protocol]).unwrap();
+        let (header, data) = whole[8..].split_at(length);
+        let file = [&(padded as u64).to_le_bytes(), header, &vec![b' '; padded - length], data].concat();
+        let copy = Copy::of("odd-f16").write("model.safetensors", file);
+        assert_eq!(copy.content_id(), id, "protocol {protocol}");
+    }
+}

@@ -118,12 +118,16 @@ fn open_file(path: &Path) -> Result<Weights, Error> {
 }
 
 fn read(path: PathBuf, bytes: Bytes) -> Result<WeightFile, Error> {
-    if torch::is_torch(&bytes) {
-        let torch::Archive { tensors, script } = torch::read(&path, &bytes)?;
-        return Ok(WeightFile { path, bytes, tensors, script });
-    }
-    // A header of safetensors is an object after its length.
-    if bytes.len() < 8 || bytes.get(8).is_some_and(|&first| first != b'{') {
+    // First, since a length may begin with the same two bytes as a pickle.
+    if !safetensors::is_safetensors(&bytes) {
+        if torch::is_torch(&bytes) {
+            let torch::Archive { tensors, script } = torch::read(&path, &bytes)?;
+            return Ok(WeightFile { path, bytes, tensors, script });
+        }
+        if bytes.starts_with(b"version https://git-lfs.github.com/") {
+            let problem = "this is Git LFS's pointer to the weights; fetch them with `git lfs pull`, or download the file itself";
+            return Err(Error::Malformed { path, problem: problem.into() });
+        }
         let start = bytes[..bytes.len().min(8)].to_vec();
         return Err(Error::UnknownContainer { path, start });
     }

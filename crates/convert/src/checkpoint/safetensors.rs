@@ -27,6 +27,11 @@ struct Header {
     tensors: HashMap<String, TensorInfo>,
 }
 
+/// Whether a file begins as one of safetensors: a length, then an object. A file that ends with its length is a truncated one.
+pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
+    bytes.len() == 8 || bytes.get(8) == Some(&b'{')
+}
+
 /// The tensors of a file, in the order of the data. The library's own entry point adds offsets of the header without checking for overflow, so the length
 /// of the file is compared here; the rules for the tensors are the library's.
 pub(super) fn read(bytes: &Bytes) -> Result<Vec<Stored>, String> {
