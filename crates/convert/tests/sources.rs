@@ -122,3 +122,24 @@ fn a_length_that_looks_like_a_pickle() {
         assert_eq!(copy.content_id(), id, "protocol {protocol}");
     }
 }
+
+/// A folder of both libraries, as LAION's are.
+#[test]
+fn the_best_weights_of_a_folder_are_taken() {
+    let bad = |copy: Copy, names: &[&str]| names.iter().fold(copy, |copy, name| copy.write(name, "not weights"));
+    let taken = |copy: &Copy| {
+        let message = copy.refusal();
+        let (path, _) = message.split_once(": ").unwrap();
+        path.trim_start_matches("{}/").to_owned()
+    };
+    let all = ["open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin"];
+    // Those of transformers come first, so the others are not looked at.
+    let copy = bad(Copy::of("odd-f16").write("open_clip_config.json", "{}"), &all);
+    copy.convert(&unchecked(Target::F16)).unwrap();
+    let copy = copy.remove("model.safetensors");
+    assert_eq!(taken(&copy), "open_clip_model.safetensors");
+    let copy = copy.remove("open_clip_model.safetensors");
+    assert_eq!(taken(&copy), "pytorch_model.bin");
+    let copy = copy.write("config.json", "{\"architecture\": \"vit_base_patch32_clip_224\"}");
+    assert_eq!(taken(&copy), "open_clip_pytorch_model.bin");
+}

@@ -70,7 +70,12 @@ pub(super) fn open(input: &Path) -> Result<Weights, Error> {
         return if is_index(input) { sharded(input) } else { open_file(input) };
     }
     let is_transformers = hugging_face::is_described(&input.join("config.json"));
-    let names: &[&str] = if is_transformers || !input.join(open_clip::CONFIG).exists() { &TRANSFORMERS } else { &OPEN_CLIP };
+    let names = match (is_transformers, input.join(open_clip::CONFIG).exists()) {
+        // Whatever the layout, safetensors before pickles.
+        (true, true) => [&TRANSFORMERS[..1], &OPEN_CLIP[..2], &TRANSFORMERS[1..]].concat(),
+        (false, true) => OPEN_CLIP.to_vec(),
+        (_, false) => TRANSFORMERS.to_vec(),
+    };
     for name in names.iter().chain(&OPEN_CLIP) {
         let single = input.join(name);
         if single.exists() {
