@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use edgeclip_model::{Config, ImageConfig, TextConfig, TextPooling, Tower, TowerConfig};
-use edgeclip_preprocess::Spec;
+use edgeclip_model::{Config, ImageConfig, TextConfig, TextPooling, TowerConfig};
+use edgeclip_preprocess::CropRule;
 use edgeclip_tokenize::{Clean, Vocabulary};
 
+use super::preprocessor;
 use crate::{Error, error::DescribedBy};
 
 /// What decides the shapes of a model; names, preprocessing and vocabulary are elsewhere.
@@ -56,16 +57,8 @@ pub(super) struct Description {
 }
 
 impl Architecture {
-    /// Without the other encoder.
-    pub(super) fn only(&mut self, tower: Tower) {
-        match tower {
-            Tower::Image => self.text = None,
-            Tower::Text => self.image = None,
-        }
-    }
-
     /// The configuration as far as it is known: with OpenAI's preprocessing and no tokens.
-    pub(super) fn config(&self, name: &str) -> Config {
+    pub(super) fn config(&self, name: &str, crop: CropRule) -> Config {
         let text = self.text.as_ref().map(|text| TextConfig {
             tower: text.tower.clone(),
             causal: true,
@@ -83,7 +76,7 @@ impl Architecture {
         let image = self.image.as_ref().map(|image| ImageConfig {
             tower: image.tower.clone(),
             patch: image.patch,
-            preprocessing: Spec::openai(u32::try_from(image.size).unwrap_or(u32::MAX)),
+            preprocessing: preprocessor::openai(image.size, crop),
         });
         Config {
             name: Some(name.to_owned()),

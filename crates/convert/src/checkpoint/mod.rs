@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use edgeclip_gguf::{File, TensorInfo};
-use edgeclip_model::{Activation, Config, Format, Source, Tensor, Weights, schema};
+use edgeclip_model::{Activation, Config, Format, Source, Tensor, Tower, Weights, schema};
 use edgeclip_tokenize::{Tokenizer, Vocabulary};
 
 use self::{
@@ -133,21 +133,13 @@ impl Checkpoint {
             .enumerate()
             .flat_map(|(i, file)| file.tensors.iter().map(move |tensor| (i, file.path.clone(), tensor.clone())));
         let mut tensors = Tensors::new(weights, prefix, files.iter().map(|file| file.bytes.len()).sum(), all);
-        let mut description = describe(folder, weights, layout, script, &tensors, options)?;
-        if let Some(tower) = options.tower {
-            description.architecture.only(tower);
-        }
+        let description = describe(folder, weights, layout, script, &tensors, options)?;
         let (by, architecture) = (description.by.clone(), &description.architecture);
 
         // First with nothing in it but sizes, so that no other file is measured against absurd ones.
         let name = name_of(input);
-        let mut config = architecture.config(options.name.as_deref().unwrap_or(&name));
-        if let Some(tower) = options.tower
-            && config.image.is_none()
-            && config.text.is_none()
-        {
-            return Err(Error::NoTower { path: description.path, tower });
-        }
+        let mut config = architecture.config(options.name.as_deref().unwrap_or(&name), options.crop);
+        keep_tower(&mut config, options.tower, &description.path)?;
         schema::validate(&config).map_err(|invalid| Error::Key {
             path: description.path.clone(),
             key: (description.own_key)(&invalid.key),
@@ -158,13 +150,16 @@ impl Checkpoint {
         let mut warnings = Vec::new();
         if let (Some(image), Some(described)) = (&mut config.image, &architecture.image) {
             let own = folder.join(open_clip::CONFIG);
-            image.preprocessing = match layout {
-                Layout::HuggingFace => preprocessor::read(folder, described.size, options.crop, &mut warnings)?,
-                Layout::OpenAi { .. } if by != DescribedBy::Shapes && own.exists() => {
-                    open_clip::preprocessing(&own, described.size, options.crop)?
+            match layout {
+                Layout::HuggingFace => {
+                    image.preprocessing = preprocessor::read(folder, described.size, options.crop, &mut warnings)?;
                 }
-                Layout::OpenAi { .. } => preprocessor::openai(described.size, options.crop),
-            };
+                Layout::OpenAi { .. } if by != DescribedBy::Shapes && own.exists() => {
+                    image.preprocessing = open_clip::preprocessing(&own, described.size, options.crop)?;
+                }
+                // OpenAI's, which it has already.
+                Layout::OpenAi { .. } => {}
+            }
         }
         let mut tokenizer = None;
         if let (Some(text), Some(described)) = (&mut config.text, &architecture.text) {
@@ -225,15 +220,7 @@ impl Checkpoint {
             let (count, names) = (left.len(), left.into_iter().take(SHOWN_NAMES).collect());
             return Err(Error::LeftOverTensors { path: path.to_owned(), names, count, by: DescribedBy::Gguf });
         }
-        if let Some(tower) = options.tower {
-            match tower {
-                edgeclip_model::Tower::Image => config.text = None,
-                edgeclip_model::Tower::Text => config.image = None,
-            }
-            if config.image.is_none() && config.text.is_none() {
-                return Err(Error::NoTower { path: path.to_owned(), tower });
-            }
-        }
+        keep_tower(&mut config, options.tower, path)?;
         if let Some(name) = &options.name {
             config.name = Some(name.clone());
         }
@@ -290,6 +277,25 @@ impl Checkpoint {
     pub(crate) fn file_bytes(&self) -> u64 {
         self.files.iter().map(|(_, bytes)| bytes.len() as u64).sum()
     }
+}
+
+/// Takes away the encoder that was not asked for; `path` describes the checkpoint.
+///
+/// # Errors
+/// [`Error::NoTower`] if the other one is not there.
+fn keep_tower(config: &mut Config, tower: Option<Tower>, path: &Path) -> Result<(), Error> {
+    let Some(tower) = tower else { return Ok(()) };
+    let found = match tower {
+        Tower::Image => {
+            config.text = None;
+            config.image.is_some()
+        }
+        Tower::Text => {
+            config.image = None;
+            config.text.is_some()
+        }
+    };
+    if found { Ok(()) } else { Err(Error::NoTower { path: path.to_owned(), tower }) }
 }
 
 /// The architecture of tensors: from the configuration beside them, from a name that was given, or from what they are themselves.

@@ -379,7 +379,8 @@ mod tests {
         assert!(known.len() >= 30, "{}", known.len());
         for (name, value) in &known {
             let found = model(value).unwrap_or_else(|error| panic!("{name}: {error}"));
-            schema::validate(&found.config(name)).unwrap_or_else(|invalid| panic!("{name}: {invalid:?}"));
+            schema::validate(&found.config(name, CropRule::RoundHalfEven))
+                .unwrap_or_else(|invalid| panic!("{name}: {invalid:?}"));
         }
         for (_, open_clip) in OPENAI_NAMES {
             let image = model(&known[open_clip]).unwrap().image.unwrap();
