@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use edgeclip_kernels::{Activations, Epilogue, Format, Isa, Kernels, Linear, Rows};
+use edgeclip_kernels::{Activations, Epilogue, Format, Isa, Kernels, Linear, Rows, Threads};
 
 /// Rows of activations, outputs, inputs.
 const SHAPES: [(usize, usize, usize); 4] = [(50, 2304, 768), (50, 3072, 768), (50, 768, 3072), (9, 1536, 512)];
@@ -22,12 +22,12 @@ fn linears(criterion: &mut Criterion) {
             for isa in Isa::available().filter(|isa| format.is_quantized() || *isa == Kernels::best().isa()) {
                 let kernels = Kernels::new(isa).expect("it is available");
                 let linear = Linear::new(kernels, &rows, None, false).expect("the shape fits");
-                let mut out = vec![0f32; m * n];
+                let (mut activations, mut out) = (Activations::default(), vec![0f32; m * n]);
                 let name = if format.is_quantized() { format!("{format} {}", isa.name()) } else { format.to_string() };
                 group.bench_function(name, |bencher| {
                     bencher.iter(|| {
-                        let x = Activations::new(kernels, linear.precision(), k, black_box(&x));
-                        linear.forward(&x, Epilogue::Store, &mut out);
+                        activations.set(&linear, black_box(&x), Threads::All);
+                        linear.forward(&activations, Epilogue::Store, &mut out, Threads::All);
                     });
                 });
             }

@@ -2,7 +2,35 @@
 
 use rayon::prelude::*;
 
-use crate::isa::{Int8Rows, Kernels, NormArgs};
+use crate::{
+    Linear, Threads,
+    isa::{Int8Rows, Kernels, NormArgs},
+};
+
+/// The parameters of a LayerNorm (Ba, Kiros and Hinton 2016; PyTorch's `layer_norm`).
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// `[width]`
+    pub gain: &'a [f32],
+    /// `[width]`
+    pub shift: &'a [f32],
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+/// LayerNorm of the rows of `x`, in place.
+///
+/// # Panics
+/// If `x` is not whole rows of the norm's width.
+pub fn layer_norm(kernels: &Kernels, x: &mut [f32], norm: Norm<'_>, threads: Threads) {
+    let _ = threads;
+    let args = NormArgs { gain: norm.gain, shift: norm.shift, eps: norm.eps };
+    assert!(x.len().is_multiple_of(norm.gain.len()), "rows of {}", norm.gain.len());
+    for row in x.chunks_exact_mut(norm.gain.len()) {
+        let copy = row.to_vec();
+        (kernels.layer_norm)(&copy, args, row);
+    }
+}
 
 /// What a linear wants its input as; see [`Linear::precision`](crate::Linear::precision).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,23 +55,45 @@ enum Values {
     Int8 { q: Vec<i8>, scale: Vec<f32>, zero: Vec<i32> },
 }
 
+impl Default for Activations {
+    fn default() -> Self {
+        Self { k: 0, values: Values::F32(Vec::new()) }
+    }
+}
+
 impl Activations {
-    /// Rows `x[m, k]` as they are.
+    /// Rows `x[m, k]` as they are, in the form that `linear` takes.
     ///
     /// # Panics
-    /// If `x` is not whole rows of `k`, or `k` is 0.
-    pub fn new(kernels: &Kernels, precision: Precision, k: usize, x: &[f32]) -> Self {
-        Self::build(kernels, precision, k, x, |x, out| out.copy_from_slice(x))
+    /// If `x` is not whole rows of the linear's inputs.
+    pub fn set(&mut self, linear: &Linear, x: &[f32], threads: Threads) {
+        let _ = threads;
+        *self = Self::build(linear.kernels(), linear.precision(), linear.k(), x, |x, out| out.copy_from_slice(x));
     }
 
-    /// LayerNorm of rows `x[m, k]` (Ba, Kiros and Hinton 2016; PyTorch's `layer_norm`): gain and shift are `[k]`.
+    /// LayerNorm of rows `x[m, k]`, in the form that `linear` takes.
     ///
     /// # Panics
-    /// If `x` is not whole rows of `k`, or `gain` or `shift` is not `[k]`.
-    pub fn layer_norm(kernels: &Kernels, precision: Precision, x: &[f32], gain: &[f32], shift: &[f32], eps: f32) -> Self {
-        assert_eq!(gain.len(), shift.len(), "gain and shift of a LayerNorm");
-        let args = NormArgs { gain, shift, eps };
-        Self::build(kernels, precision, gain.len(), x, |x, out| (kernels.layer_norm)(x, args, out))
+    /// If `x` is not whole rows of the linear's inputs, or the norm is of another width.
+    pub fn set_layer_norm(&mut self, linear: &Linear, x: &[f32], norm: Norm<'_>, threads: Threads) {
+        let _ = threads;
+        assert_eq!((norm.gain.len(), norm.shift.len()), (linear.k(), linear.k()), "gain and shift of a LayerNorm");
+        let args = NormArgs { gain: norm.gain, shift: norm.shift, eps: norm.eps };
+        let kernels = linear.kernels();
+        *self = Self::build(kernels, linear.precision(), linear.k(), x, |x, out| (kernels.layer_norm)(x, args, out));
+    }
+
+    /// `m` rows of unsigned bytes as they are, 0 to 255, for a linear of [`Linear::for_bytes`]: `fill(row, out)` writes a row.
+    ///
+    /// # Panics
+    /// If the linear does not take bytes.
+    pub fn set_bytes(&mut self, linear: &Linear, m: usize, fill: impl Fn(usize, &mut [u8]) + Sync + Send, threads: Threads) {
+        let _ = threads;
+        let k = linear.k();
+        let mut bytes = vec![0u8; m * k];
+        bytes.chunks_exact_mut(k).enumerate().for_each(|(i, row)| fill(i, row));
+        let q = bytes.iter().map(|b| (b ^ 0x80) as i8).collect();
+        *self = Self { k, values: Values::Int8 { q, scale: vec![1.0; m], zero: vec![-128; m] } };
     }
 
     fn build(kernels: &Kernels, precision: Precision, k: usize, x: &[f32], row: impl Fn(&[f32], &mut [f32]) + Sync) -> Self {
@@ -100,17 +150,6 @@ impl Activations {
         match &self.values {
             Values::F32(values) => Some(values),
             Values::Int8 { .. } => None,
-        }
-    }
-
-    /// The rows as f32.
-    ///
-    /// # Panics
-    /// If they are signed bytes.
-    pub fn into_f32(self) -> Vec<f32> {
-        match self.values {
-            Values::F32(values) => values,
-            Values::Int8 { .. } => panic!("the rows are signed bytes"),
         }
     }
 

@@ -27,8 +27,10 @@ pub mod isa;
 mod linear;
 mod math;
 pub mod resize;
+mod threads;
 
-pub use activations::{Activations, Precision};
+pub use activations::{Activations, Norm, Precision, layer_norm};
 pub use format::{Format, UnknownFormat};
 pub use isa::{Activation, Isa, Kernels, UnsupportedIsa};
 pub use linear::{Epilogue, Linear, LinearError, Rows};
+pub use threads::Threads;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rayon::prelude::*;
 
 use crate::{
-    Activations, Format, Kernels, Precision,
+    Activations, Format, Kernels, Precision, Threads,
     dense::{Floats, matmul},
     int8::Int8,
     isa::Activation,
@@ -143,6 +143,26 @@ impl Linear {
         Ok(Self { kernels, k, n, weights, bias })
     }
 
+    /// A matrix for inputs that are bytes ([`Activations::set_bytes`]): `values` is `[n, k]` in f32, quantized here to int8 with a scale of
+    /// its own for each 32 values of a row.
+    ///
+    /// # Panics
+    /// If `values` is not `[n, k]` or `bias` not `[n]`.
+    pub fn for_bytes(kernels: &'static Kernels, k: usize, values: &[f32], bias: Vec<f32>) -> Self {
+        let n = bias.len();
+        assert_eq!(values.len(), n * k, "a matrix of {n} rows of {k}");
+        assert!(k.is_multiple_of(32), "interim");
+        let mut bytes = vec![0u8; n * Format::Q8_0.row_bytes(k).expect("interim")];
+        Format::Q8_0.quantize(values, &mut bytes);
+        let rows = Rows { format: Format::Q8_0, n, k, bytes: Bytes::from(bytes) };
+        Self::new(kernels, &[rows], Some(bias), true).expect("the shape fits")
+    }
+
+    /// What it was packed for.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
     /// Outputs.
     pub fn n(&self) -> usize {
         self.n
@@ -165,7 +185,8 @@ impl Linear {
     ///
     /// # Panics
     /// If `x` is not in this linear's [`precision`](Self::precision) and width, or `out` is not `[m, n]`.
-    pub fn forward(&self, x: &Activations, epilogue: Epilogue, out: &mut [f32]) {
+    pub fn forward(&self, x: &Activations, epilogue: Epilogue, out: &mut [f32], threads: Threads) {
+        let _ = threads;
         assert_eq!((x.k(), x.precision()), (self.k, self.precision()), "input of a linear");
         assert_eq!(out.len(), x.m() * self.n, "output of {} rows of {}", x.m(), self.n);
         if out.is_empty() {
@@ -255,10 +276,16 @@ mod tests {
         Rows { format, n, k, bytes: Bytes::from(bytes) }
     }
 
+    fn on(linear: &Linear, x: &[f32]) -> Activations {
+        let mut activations = Activations::default();
+        activations.set(linear, x, Threads::All);
+        activations
+    }
+
     fn run(linear: &Linear, x: &[f32], epilogue: Epilogue, start: f32) -> Vec<f32> {
-        let x = Activations::new(Kernels::best(), linear.precision(), linear.k(), x);
+        let x = on(linear, x);
         let mut out = vec![start; x.m() * linear.n()];
-        linear.forward(&x, epilogue, &mut out);
+        linear.forward(&x, epilogue, &mut out, Threads::All);
         out
     }
 
@@ -308,9 +335,9 @@ mod tests {
             part.dequantize(&mut values);
             w.extend(values);
         }
-        let x = Activations::new(Kernels::best(), Precision::Int8, k, x);
+        let x = on(&linear, x);
         let mut out = vec![f32::NAN; x.m() * n];
-        linear.forward(&x, Epilogue::Store, &mut out);
+        linear.forward(&x, Epilogue::Store, &mut out, Threads::All);
         let stored = x.as_int8(0, x.m()).unwrap();
         for (i, &y) in out.iter().enumerate() {
             let (row, col) = (i / n, i % n);

@@ -1,8 +1,9 @@
 //! The pieces of an encoder. Each is loaded and run on its own, so that a check can go through a large model with one piece in memory.
 
 use edgeclip_kernels::{
-    Activation, Activations, Epilogue, Kernels, Linear, Precision, Rows,
-    attention::{Shape, attention},
+    Activation, Activations, Epilogue, Kernels, Linear, Norm as NormArgs, Rows, Threads,
+    attention::{Qkv, Sequence, Shape, Strided, attention},
+    layer_norm,
 };
 use edgeclip_preprocess::Pixels;
 
@@ -44,8 +45,20 @@ impl Norm {
 
     /// The normalised rows, in the form that `next` wants.
     fn before(&self, next: &Linear, x: &[f32]) -> Activations {
-        Activations::layer_norm(self.kernels, next.precision(), x, &self.gain, &self.shift, self.eps)
+        let mut activations = Activations::default();
+        activations.set_layer_norm(next, x, self.args(), Threads::All);
+        activations
     }
+
+    fn args(&self) -> NormArgs<'_> {
+        NormArgs { gain: &self.gain, shift: &self.shift, eps: self.eps }
+    }
+}
+
+fn plain(linear: &Linear, x: &[f32]) -> Activations {
+    let mut activations = Activations::default();
+    activations.set(linear, x, Threads::All);
+    activations
 }
 
 /// Pictures to the residual stream: patches, class token, positions, first norm.
@@ -116,11 +129,10 @@ impl ImageEmbedding {
             let (class, rest) = out.split_at_mut(width);
             class.copy_from_slice(&self.class);
             rest.copy_from_slice(&self.positions);
-            self.patch.forward(&Activations::new(self.kernels, self.patch.precision(), k, &patches), Epilogue::Add, rest);
+            self.patch.forward(&plain(&self.patch, &patches), Epilogue::Add, rest, Threads::All);
         }
-        let normed =
-            Activations::layer_norm(self.kernels, Precision::F32, &embedded, &self.norm.gain, &self.norm.shift, self.norm.eps);
-        let values = normed.into_f32();
+        layer_norm(self.kernels, &mut embedded, self.norm.args(), Threads::All);
+        let values = embedded;
         observer.stage(Stage { tower: Tower::Image, block: None, kind: StageKind::Embedding }, width, &values);
         Ok(Stream { values, lengths: vec![tokens; pictures.len()], pooled: vec![0; pictures.len()] })
     }
@@ -248,15 +260,28 @@ impl Block {
             |kind, values: &[f32]| observer.stage(Stage { tower: self.tower, block: Some(self.index), kind }, width, values);
 
         let mut qkv = vec![0f32; x.len() * 3];
-        self.qkv.forward(&self.norm1.before(&self.qkv, x), Epilogue::Store, &mut qkv);
+        self.qkv.forward(&self.norm1.before(&self.qkv, x), Epilogue::Store, &mut qkv, Threads::All);
         let mut attended = vec![0f32; x.len()];
-        attention(self.kernels, self.shape, &stream.lengths, &qkv, &mut attended);
-        self.out.forward(&Activations::new(self.kernels, self.out.precision(), width, &attended), Epilogue::Add, x);
+        let rows: Vec<u32> = (0..(x.len() / width) as u32).collect();
+        let mut first = 0;
+        let sequences: Vec<_> = stream
+            .lengths
+            .iter()
+            .map(|length| {
+                let all = first..first + length;
+                first += length;
+                Sequence { queries: all.clone(), keys: all, first: 0 }
+            })
+            .collect();
+        let part = |offset| Strided { values: &qkv, stride: 3 * width, offset };
+        let parts = Qkv { query: part(0), key: part(width), value: part(2 * width) };
+        attention(self.kernels, self.shape, parts, &rows, &sequences, &mut attended, Threads::All);
+        self.out.forward(&plain(&self.out, &attended), Epilogue::Add, x, Threads::All);
         show(StageKind::Attention, x);
 
         let mut hidden = vec![0f32; x.len() / width * self.up.n()];
-        self.up.forward(&self.norm2.before(&self.up, x), Epilogue::Activate(self.activation), &mut hidden);
-        self.down.forward(&Activations::new(self.kernels, self.down.precision(), self.up.n(), &hidden), Epilogue::Add, x);
+        self.up.forward(&self.norm2.before(&self.up, x), Epilogue::Activate(self.activation), &mut hidden, Threads::All);
+        self.down.forward(&plain(&self.down, &hidden), Epilogue::Add, x, Threads::All);
         show(StageKind::Mlp, x);
     }
 }
@@ -299,7 +324,7 @@ impl Head {
             first += length;
         }
         let mut out = vec![0f32; stream.lengths.len() * self.projection.n()];
-        self.projection.forward(&self.norm.before(&self.projection, &pooled), Epilogue::Store, &mut out);
+        self.projection.forward(&self.norm.before(&self.projection, &pooled), Epilogue::Store, &mut out, Threads::All);
         observer.stage(Stage { tower: self.tower, block: None, kind: StageKind::Projection }, self.projection.n(), &out);
         out
     }
