@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use gemm::Parallelism;
-use rayon::prelude::*;
+
+use crate::Threads;
 
 /// f32 values that are owned, or lie in place in shared bytes (a mapped file).
 #[derive(Clone, Debug)]
@@ -40,26 +41,26 @@ impl Columns {
     }
 }
 
-/// `out[.., column..column + n] = x[m, k] w[n, k]^T`, where `out` is `[m, stride]`.
+/// `out[.., column..column + n] (+)= x[m, k] w[n, k]^T`, where `out` is `[m, stride]`; `add` keeps what was there as a term.
 ///
 /// # Panics
 /// If a buffer does not have its shape, or there are no rows.
-pub(crate) fn matmul(k: usize, x: &[f32], w: &[f32], stride: usize, column: usize, out: &mut [f32]) {
+pub(crate) fn matmul(k: usize, x: &[f32], w: &[f32], stride: usize, column: usize, out: &mut [f32], add: bool, threads: Threads) {
     assert!(k > 0 && !x.is_empty() && x.len().is_multiple_of(k) && w.len().is_multiple_of(k), "rows of {k}");
     let (m, n) = (x.len() / k, w.len() / k);
     assert_eq!(out.len(), m * stride, "output of {m} rows of {stride}");
     assert!(column <= stride && n <= stride - column, "columns {column}..{} of {stride}", column + n);
 
     // Columns are split, not rows, so that each thread reads only its share of the weights. A multiple of 64 suits gemm's tiles.
-    let threads = rayon::current_num_threads();
-    let share = if m * n * k < 1 << 20 { n } else { n.div_ceil(threads).next_multiple_of(64) };
+    let share = if m * n * k < 1 << 20 { n } else { n.div_ceil(threads.count()).next_multiple_of(64) };
     let out = Columns(out.as_mut_ptr());
-    w.par_chunks(share.max(1) * k).enumerate().for_each(|(i, w)| {
+    threads.for_each(n.div_ceil(share.max(1)), |i| {
+        let w = &w[i * share * k..((i + 1) * share).min(n) * k];
         let first = column + i * share;
         // SAFETY: `gemm` reads `[m, k]` of x (row stride k, column stride 1) and `[k, n_i]` of w transposed (row stride 1, column stride
         // k), both whole by the assertions above, and writes `[m, n_i]` at `first` with row stride `stride`: m rows of `stride` lie in
         // `out`, and the columns `first..first + n_i` of different threads are disjoint and within `stride`. `out` is borrowed mutably
-        // for the whole call and is not read, since `read_dst` is false.
+        // for the whole call.
         unsafe {
             gemm::gemm(
                 m,
@@ -68,14 +69,14 @@ pub(crate) fn matmul(k: usize, x: &[f32], w: &[f32], stride: usize, column: usiz
                 out.pointer().add(first),
                 1,
                 stride as isize,
-                false,
+                add,
                 x.as_ptr(),
                 1,
                 k as isize,
                 w.as_ptr(),
                 k as isize,
                 1,
-                0.0,
+                if add { 1.0 } else { 0.0 },
                 1.0,
                 false,
                 false,
@@ -97,7 +98,7 @@ mod tests {
             let w: Vec<f32> = (0..n * k).map(|i| (i % 7) as f32 - 3.0).collect();
             let stride = n + 3;
             let mut out = vec![f32::NAN; m * stride];
-            matmul(k, &x, &w, stride, 2, &mut out);
+            matmul(k, &x, &w, stride, 2, &mut out, false, Threads::All);
             for (r, row) in out.chunks(stride).enumerate() {
                 assert!(row[0].is_nan() && row[1].is_nan() && row[n + 2].is_nan());
                 for c in 0..n {

@@ -19,14 +19,18 @@
 compile_error!("edgeclip reads little-endian weights in place and has not been ported to big-endian machines");
 
 mod activations;
+mod aligned;
 pub mod attention;
 mod dense;
+mod disjoint;
 mod format;
-mod int8;
 pub mod isa;
 mod linear;
 mod math;
+mod packed;
+mod panels;
 pub mod resize;
+mod scratch;
 mod threads;
 
 pub use activations::{Activations, Norm, Precision, layer_norm};

@@ -1,15 +1,22 @@
 //! A weight matrix with its bias, packed once for the instruction set that will use it.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use bytes::Bytes;
 use rayon::prelude::*;
 
 use crate::{
     Activations, Format, Kernels, Precision, Threads,
+    activations::{Form, Int8Panels},
+    aligned::Aligned,
     dense::{Floats, matmul},
-    int8::Int8,
-    isa::Activation,
+    disjoint::Disjoint,
+    isa::{
+        Activation,
+        tile::{Finish, FinishInt8, FloatTile, Int8Tile, MOST_COLUMNS, MOST_ROWS, TileBuffer},
+    },
+    packed::{self, Int8},
+    panels::Panels,
 };
 
 /// Rows of a weight matrix as a file holds them: `bytes` is `[n, k]` in `format`, one row after the other.
@@ -81,16 +88,16 @@ pub struct Linear {
     k: usize,
     n: usize,
     weights: Weights,
-    /// `[n]`
-    bias: Option<Vec<f32>>,
+    /// `[n]`, filled up to whole panels with zeros; empty if there is none.
+    bias: Aligned<f32>,
 }
 
 #[derive(Debug)]
 enum Weights {
     /// Integers with the scales and minima of their format.
     Int8(Int8),
-    /// f32 in our own fixed order of summation, `[n][k]`.
-    Ordered(Vec<f32>),
+    /// f32 in our own fixed order of summation.
+    Ordered(packed::Floats),
     /// f32 parts, one below the other, multiplied by `gemm`.
     Gemm(Vec<Floats>),
 }
@@ -127,20 +134,13 @@ impl Linear {
         }
         let quantized = parts.iter().filter(|part| part.format.is_quantized()).count();
         let weights = if quantized == parts.len() {
-            Weights::Int8(Int8::pack(parts, n, k))
+            Weights::Int8(Int8::pack(kernels.layout, parts, n, k))
         } else if ordered || quantized > 0 {
-            let mut values = vec![0f32; n * k];
-            let mut rest = values.as_mut_slice();
-            for part in parts {
-                let (own, below) = rest.split_at_mut(part.n * k);
-                part.dequantize(own);
-                rest = below;
-            }
-            Weights::Ordered(values)
+            Weights::Ordered(packed::Floats::pack(kernels.layout, parts, n, k))
         } else {
             Weights::Gemm(parts.iter().map(Rows::floats).collect())
         };
-        Ok(Self { kernels, k, n, weights, bias })
+        Ok(Self { kernels, k, n, weights, bias: bias.map_or_else(Aligned::new, |bias| pad(kernels, &bias)) })
     }
 
     /// A matrix for inputs that are bytes ([`Activations::set_bytes`]): `values` is `[n, k]` in f32, quantized here to int8 with a scale of
@@ -148,14 +148,11 @@ impl Linear {
     ///
     /// # Panics
     /// If `values` is not `[n, k]` or `bias` not `[n]`.
-    pub fn for_bytes(kernels: &'static Kernels, k: usize, values: &[f32], bias: Vec<f32>) -> Self {
+    pub fn for_bytes(kernels: &'static Kernels, k: usize, values: &[f32], bias: &[f32]) -> Self {
         let n = bias.len();
-        assert_eq!(values.len(), n * k, "a matrix of {n} rows of {k}");
-        assert!(k.is_multiple_of(32), "interim");
-        let mut bytes = vec![0u8; n * Format::Q8_0.row_bytes(k).expect("interim")];
-        Format::Q8_0.quantize(values, &mut bytes);
-        let rows = Rows { format: Format::Q8_0, n, k, bytes: Bytes::from(bytes) };
-        Self::new(kernels, &[rows], Some(bias), true).expect("the shape fits")
+        assert!(n > 0 && k > 0 && values.len() == n * k, "a matrix of {n} rows of {k}, not of {} values", values.len());
+        let weights = Weights::Int8(Int8::quantize(kernels.layout, n, k, values));
+        Self { kernels, k, n, weights, bias: pad(kernels, bias) }
     }
 
     /// What it was packed for.
@@ -181,66 +178,239 @@ impl Linear {
         }
     }
 
+    pub(crate) fn form(&self) -> Form {
+        match &self.weights {
+            Weights::Int8(w) => Form::Int8 { k: w.k, group: w.group, offset: w.offset, sums: !w.min.is_empty() },
+            Weights::Ordered(_) => Form::Panels,
+            Weights::Gemm(_) => Form::Rows,
+        }
+    }
+
     /// `x [m, k]` -> `out [m, n]`. The result of a row depends on that row alone, bit for bit, except for weights multiplied by `gemm`.
     ///
     /// # Panics
-    /// If `x` is not in this linear's [`precision`](Self::precision) and width, or `out` is not `[m, n]`.
+    /// If `x` was not made for this linear or one like it, or `out` is not `[m, n]`.
     pub fn forward(&self, x: &Activations, epilogue: Epilogue, out: &mut [f32], threads: Threads) {
-        let _ = threads;
-        assert_eq!((x.k(), x.precision()), (self.k, self.precision()), "input of a linear");
+        assert_eq!((x.k(), x.form()), (self.k, self.form()), "input of a linear");
         assert_eq!(out.len(), x.m() * self.n, "output of {} rows of {}", x.m(), self.n);
         if out.is_empty() {
             return;
         }
-        if let Weights::Gemm(parts) = &self.weights {
-            let x = x.as_f32().unwrap_or_default();
-            let mut product = vec![0f32; out.len()];
-            let mut column = 0;
-            for part in parts {
-                matmul(self.k, x, part.as_slice(), self.n, column, &mut product);
-                column += part.as_slice().len() / self.k;
-            }
-            self.finish(epilogue, &mut product, out);
-            return;
+        match &self.weights {
+            Weights::Gemm(parts) => self.gemm(parts, x, epilogue, out, threads),
+            Weights::Int8(_) | Weights::Ordered(_) => self.tiles(x, epilogue, out, threads),
         }
-        // A task is a few rows; the multiple of four is the tile of the int8 kernel.
-        let rows = x.m().div_ceil(rayon::current_num_threads()).next_multiple_of(4).clamp(4, 32);
-        out.par_chunks_mut(rows * self.n).enumerate().for_each_init(
-            || vec![0f32; rows * self.n],
-            |product, (i, out)| {
-                let product = &mut product[..out.len()];
-                let (first, m) = (i * rows, out.len() / self.n);
-                match &self.weights {
-                    Weights::Int8(w) => {
-                        let x = x.as_int8(first, m).expect("the precision was checked above");
-                        (self.kernels.linear_int8)(x, w.borrow(), product);
-                    }
-                    Weights::Ordered(w) => {
-                        let x = x.as_f32().unwrap_or_default();
-                        (self.kernels.linear_f32)(self.k, &x[first * self.k..][..m * self.k], w, product);
-                    }
-                    Weights::Gemm(_) => unreachable!("returned above"),
-                }
-                self.finish(epilogue, product, out);
-            },
-        );
     }
 
-    fn finish(&self, epilogue: Epilogue, product: &mut [f32], out: &mut [f32]) {
-        if let Some(bias) = &self.bias {
-            for row in product.chunks_exact_mut(self.n) {
-                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-            }
+    fn gemm(&self, parts: &[Floats], x: &Activations, epilogue: Epilogue, out: &mut [f32], threads: Threads) {
+        let mut column = 0;
+        for part in parts {
+            matmul(self.k, x.floats(), part.as_slice(), self.n, column, out, epilogue == Epilogue::Add, threads);
+            column += part.as_slice().len() / self.k;
         }
-        match epilogue {
-            Epilogue::Store => out.copy_from_slice(product),
-            Epilogue::Add => out.iter_mut().zip(product).for_each(|(o, y)| *o += *y),
-            Epilogue::Activate(activation) => {
-                (self.kernels.activate)(activation, product);
-                out.copy_from_slice(product);
+        let (rows, out) = (Panels::new(x.m(), 8), Disjoint::new(out));
+        threads.for_each(rows.count, |panel| {
+            let rows = rows.rows(panel);
+            // SAFETY: panels are apart, and each belongs to one call.
+            let out = unsafe { out.part(rows.start * self.n..rows.end * self.n) };
+            if !self.bias.is_empty() {
+                for row in out.chunks_exact_mut(self.n) {
+                    row.iter_mut().zip(&*self.bias).for_each(|(y, b)| *y += b);
+                }
+            }
+            if let Epilogue::Activate(activation) = epilogue {
+                (self.kernels.activate)(activation, out);
+            }
+        });
+    }
+
+    /// Cuts the product into tasks, for each of which a thread goes through its panels of columns, and for each of those through its panels of
+    /// rows, so that a panel of weights is read from memory once and then from the cache.
+    fn tiles(&self, x: &Activations, epilogue: Epilogue, out: &mut [f32], threads: Threads) {
+        let layout = self.kernels.layout;
+        let (panels, columns) = (Panels::new(x.m(), layout.rows), self.n.div_ceil(layout.columns));
+        let depth = match &self.weights {
+            Weights::Int8(w) => w.k * if layout.wide { 2 } else { 1 },
+            Weights::Ordered(_) | Weights::Gemm(_) => self.k * size_of::<f32>(),
+        };
+        // The activations of a block stay in the cache beside a panel of weights.
+        let block = (ROWS_CACHED_BYTES / (depth * layout.rows)).clamp(1, panels.count);
+        let blocks = panels.count.div_ceil(block);
+        let small = x.m() * self.n * self.k < MACS_FOR_THREADS;
+        let threads = if small { Threads::One } else { threads };
+        let chunks = match threads.count() {
+            1 => 1,
+            threads => (TASKS_A_THREAD * threads).div_ceil(blocks).min(columns),
+        };
+        let out = Disjoint::new(out);
+        threads.for_each(blocks * chunks, |task| {
+            let (at, chunk) = (task / chunks, task % chunks);
+            let rows = at * block..((at + 1) * block).min(panels.count);
+            let columns = columns * chunk / chunks..columns * (chunk + 1) / chunks;
+            self.task(x, panels, rows, columns, epilogue, &out);
+        });
+    }
+
+    fn task(
+        &self,
+        x: &Activations,
+        panels: Panels,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        epilogue: Epilogue,
+        out: &Disjoint<'_, f32>,
+    ) {
+        let mut buffer = TileBuffer([0.0; MOST_ROWS * MOST_COLUMNS]);
+        let width = self.kernels.layout.columns;
+        for column in columns.clone() {
+            let ahead = column + 1 < columns.end;
+            for panel in rows.clone() {
+                let rows_of = panels.rows(panel);
+                let tile = &mut buffer.0[..rows_of.len() * width];
+                let finish = match &self.weights {
+                    Weights::Int8(w) => {
+                        let ahead = ahead.then(|| (panel - rows.start, rows.len()));
+                        Some(self.int8_tile(w, x.int8(), rows_of.clone(), column, ahead, tile))
+                    }
+                    Weights::Ordered(w) => {
+                        self.float_tile(w, x.floats(), rows_of.clone(), column, tile);
+                        None
+                    }
+                    Weights::Gemm(_) => unreachable!("has no tiles"),
+                };
+                let finish = Finish {
+                    columns: width,
+                    int8: finish,
+                    bias: if self.bias.is_empty() { &[] } else { &self.bias[column * width..][..width] },
+                    activation: match epilogue {
+                        Epilogue::Activate(activation) => Some(activation),
+                        Epilogue::Store | Epilogue::Add => None,
+                    },
+                };
+                (self.kernels.finish)(&finish, tile);
+                let first = column * width;
+                let filled = width.min(self.n - first);
+                for (row, tile) in rows_of.zip(tile.chunks_exact(width)) {
+                    // SAFETY: rows and columns of different tasks are apart, and no other part of this task is alive.
+                    let out = unsafe { out.part(row * self.n + first..row * self.n + first + filled) };
+                    match epilogue {
+                        Epilogue::Add => out.iter_mut().zip(tile).for_each(|(out, y)| *out += y),
+                        Epilogue::Store | Epilogue::Activate(_) => out.copy_from_slice(&tile[..filled]),
+                    }
+                }
             }
         }
     }
+
+    /// The product of integers; what is left to do is returned. `ahead`: which of how many tiles it is that together ask for the next panel.
+    fn int8_tile<'a>(
+        &'a self,
+        w: &'a Int8,
+        x: &'a Int8Panels,
+        rows: Range<usize>,
+        column: usize,
+        ahead: Option<(usize, usize)>,
+        out: &mut [f32],
+    ) -> FinishInt8<'a> {
+        let layout = self.kernels.layout;
+        let (groups, width, m) = (w.k / w.group, layout.columns, rows.len());
+        let size = if layout.wide { 2 } else { 1 };
+        let bytes = w.panel_bytes(width);
+        let q = &w.q[column * bytes..][..bytes];
+        let scale = &w.scale[column * groups * width..][..groups * width];
+        let start = &x.start[rows.start * groups..rows.end * groups];
+        let x_q = &x.q[rows.start * w.k * size..rows.end * w.k * size];
+        let (ahead, lines) = match ahead {
+            Some((tile, tiles)) => {
+                let lines = (bytes / 64).div_ceil(groups * tiles);
+                (q.as_ptr().wrapping_add(bytes + tile * lines * groups * 64), lines)
+            }
+            None => (q.as_ptr(), 0),
+        };
+        assert!(out.len() == m * width && w.group.is_multiple_of(2 * layout.depth));
+        let tile = Int8Tile {
+            x: x_q.as_ptr(),
+            start: start.as_ptr(),
+            w: q.as_ptr(),
+            scale: scale.as_ptr(),
+            groups,
+            steps: w.group / layout.depth,
+            ahead,
+            lines,
+            out: out.as_mut_ptr(),
+        };
+        let tiles = if w.four { self.kernels.tiles.int4 } else { self.kernels.tiles.int8 };
+        // SAFETY: the slices above have the lengths that a tile of `m` rows reads and writes; weights and scales of a panel are whole cache
+        // lines from the start of a buffer that begins on one, and `out` is the start of a `TileBuffer`. `Kernels` exists only where its
+        // instructions do.
+        unsafe { tiles[m - 1](&tile) };
+        FinishInt8 {
+            scale: &x.scale[rows.clone()],
+            zero: &x.zero[rows.clone()],
+            sum: &w.sum[column * width..][..width],
+            min: if w.min.is_empty() { &[] } else { &w.min[column * groups * width..][..groups * width] },
+            group_sums: x.sums_of(rows, groups),
+        }
+    }
+
+    fn float_tile(&self, w: &packed::Floats, x: &[f32], rows: Range<usize>, column: usize, out: &mut [f32]) {
+        let size = self.k * self.kernels.layout.columns;
+        multiply_floats(
+            self.kernels,
+            FloatSide { values: &x[rows.start * self.k..rows.end * self.k], row_stride: 1, k_stride: rows.len() },
+            rows.len(),
+            &w.0[column * size..][..size],
+            out,
+        );
+    }
+}
+
+/// Left-hand side of a product of floats: `x[r][i]` is `values[r * row_stride + i * k_stride]`.
+#[derive(Clone, Copy)]
+pub(crate) struct FloatSide<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) row_stride: usize,
+    pub(crate) k_stride: usize,
+}
+
+/// `out[rows][columns] = x[rows][k] w[k][columns]` for the columns of one panel.
+///
+/// # Panics
+/// If a buffer is too short, or `w` or `out` do not begin on a cache line.
+pub(crate) fn multiply_floats(kernels: &Kernels, x: FloatSide<'_>, rows: usize, w: &[f32], out: &mut [f32]) {
+    let columns = kernels.layout.columns;
+    let k = w.len() / columns;
+    assert!(out.len() >= rows * columns && (k == 0 || (rows - 1) * x.row_stride + (k - 1) * x.k_stride < x.values.len()));
+    assert!(
+        w.as_ptr().cast::<TileBuffer>().is_aligned() && out.as_ptr().cast::<TileBuffer>().is_aligned(),
+        "not on a cache line"
+    );
+    let tile = FloatTile {
+        x: x.values.as_ptr(),
+        row_stride: x.row_stride,
+        k_stride: x.k_stride,
+        w: w.as_ptr(),
+        k,
+        out: out.as_mut_ptr(),
+    };
+    // SAFETY: lengths and alignment were checked above. `Kernels` exists only where its instructions do.
+    unsafe { kernels.tiles.float[rows - 1](&tile) };
+}
+
+/// Activations that are read again for every panel of weights: half of a second-level cache of 1 MiB.
+const ROWS_CACHED_BYTES: usize = 512 << 10;
+
+/// Enough that threads which do not run all the time end together.
+const TASKS_A_THREAD: usize = 4;
+
+/// Below so many multiply-adds waking another thread costs more than it saves.
+const MACS_FOR_THREADS: usize = 1 << 20;
+
+/// `bias` in whole panels.
+fn pad(kernels: &Kernels, bias: &[f32]) -> Aligned<f32> {
+    let mut padded = Aligned::zeroed(bias.len().next_multiple_of(kernels.layout.columns));
+    padded[..bias.len()].copy_from_slice(bias);
+    padded
 }
 
 impl Rows {

@@ -15,11 +15,13 @@ pub(crate) fn exp(x: f32) -> f32 {
     const TOP: f32 = 88.722_83;
     const BOTTOM: f32 = -87.336_54;
 
-    let clamped = if x > TOP { TOP } else { x };
-    let clamped = if clamped < BOTTOM { BOTTOM } else { clamped };
-    // Adding and taking away 1.5 * 2^23 rounds to an integer, ties to even, on every instruction set.
+    // Not a number becomes the top here; the end makes up for it.
+    let clamped = if x < TOP { x } else { TOP };
+    let clamped = if clamped > BOTTOM { clamped } else { BOTTOM };
+    // Adding and taking away 1.5 * 2^23 rounds to an integer, ties to even, on every instruction set; its lowest bits are that integer.
     const ROUND: f32 = 12_582_912.0;
-    let n = clamped.mul_add(LOG2_E, ROUND) - ROUND;
+    let rounded = clamped.mul_add(LOG2_E, ROUND);
+    let n = rounded - ROUND;
     let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, clamped));
     let mut p = 1.0 / 5040.0;
     p = r.mul_add(p, 1.0 / 720.0);
@@ -30,9 +32,9 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = r.mul_add(p, 1.0);
     p = r.mul_add(p, 1.0);
     // 2^n in two factors, since n reaches 128 and 2^128 is no f32.
-    let half = (n * 0.5).floor();
-    let power = |e: f32| f32::from_bits((((e as i32) + 127) as u32) << 23);
-    let y = p * power(half) * power(n - half);
+    let n = rounded.to_bits() as i32 - ROUND.to_bits() as i32;
+    let power = |e: i32| f32::from_bits(((e + 127) as u32) << 23);
+    let y = p * power(n >> 1) * power(n - (n >> 1));
     let y = if x > TOP { f32::INFINITY } else { y };
     let y = if x < BOTTOM { 0.0 } else { y };
     if x.is_nan() { f32::NAN } else { y }
