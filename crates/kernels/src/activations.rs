@@ -1,13 +1,10 @@
 //! The left-hand side of a [`Linear`]: rows of f32, or rows of signed bytes with a scale and a zero point each.
 
-use std::ops::Range;
-
 use crate::{
     Kernels, Linear, Threads,
     aligned::Aligned,
     disjoint::Disjoint,
     isa::NormArgs,
-    packed::interleave_activations,
     panels::Panels,
     scratch::{self, Scratch},
 };
@@ -70,20 +67,28 @@ const ROWS_A_TASK: usize = 8;
 /// How activations lie in memory: what the linear they are for reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// `[m, k]` of f32.
-    Rows,
-    /// Panels `[k][rows]` of f32.
-    Panels,
-    /// Panels of integers.
+    /// Rows of f32, `stride` after each other.
+    Floats { stride: usize },
+    /// Rows of integers.
     Int8 {
         /// Inputs, filled up to whole groups.
         k: usize,
         group: usize,
-        /// What is too much in each weight, and taken off through [`Int8Panels::start`].
+        /// What is too much in each weight, and taken off through [`Int8Rows::start`].
         offset: i32,
-        /// Whether the weights have minima, which are factors of [`Int8Panels::group_sums`].
+        /// Whether the weights have minima, which are factors of [`Int8Rows::group_sums`].
         sums: bool,
+        /// Whether an integer takes two bytes.
+        wide: bool,
     },
+}
+
+impl Form {
+    /// Of integers: bytes from one row to the next. The line in between keeps rows that are a power of two long from sharing the same few
+    /// places of the cache.
+    pub(crate) const fn row_bytes(k: usize, wide: bool) -> usize {
+        (if wide { 2 * k } else { k }).next_multiple_of(64) + 64
+    }
 }
 
 /// `[m, k]` rows, ready for a linear. Keeps its memory from one use to the next.
@@ -93,14 +98,15 @@ pub struct Activations {
     k: usize,
     form: Form,
     floats: Aligned<f32>,
-    int8: Int8Panels,
+    int8: Int8Rows,
 }
 
-/// Rows in panels, as [`crate::isa::tile::Int8Tile`] reads them.
+/// Rows of integers, as [`crate::isa::tile::Int8Tile`] reads them.
 #[derive(Debug)]
-pub(crate) struct Int8Panels {
+pub(crate) struct Int8Rows {
+    /// `[m]` rows, [`Form::row_bytes`] after each other.
     pub(crate) q: Aligned<u8>,
-    /// Panels `[groups][rows]`.
+    /// `[m, groups]`
     pub(crate) start: Aligned<i32>,
     /// `[m, groups]`, if asked for.
     pub(crate) group_sums: Aligned<f32>,
@@ -112,14 +118,14 @@ pub(crate) struct Int8Panels {
 
 impl Default for Activations {
     fn default() -> Self {
-        let int8 = Int8Panels {
+        let int8 = Int8Rows {
             q: Aligned::new(),
             start: Aligned::new(),
             group_sums: Aligned::new(),
             scale: Aligned::new(),
             zero: Aligned::new(),
         };
-        Self { m: 0, k: 0, form: Form::Rows, floats: Aligned::new(), int8 }
+        Self { m: 0, k: 0, form: Form::Floats { stride: 0 }, floats: Aligned::new(), int8 }
     }
 }
 
@@ -127,19 +133,6 @@ impl Default for Activations {
 enum Source<'a> {
     Plain(&'a [f32]),
     Normed(&'a [f32], NormArgs<'a>),
-}
-
-impl Source<'_> {
-    /// Row `i` of `k`, made in `scratch` if it has to be.
-    fn row<'s>(&'s self, kernels: &Kernels, i: usize, k: usize, scratch: &'s mut [f32]) -> &'s [f32] {
-        match self {
-            Self::Plain(x) => &x[i * k..][..k],
-            Self::Normed(x, args) => {
-                (kernels.layer_norm)(&x[i * k..][..k], *args, scratch);
-                scratch
-            }
-        }
-    }
 }
 
 impl Activations {
@@ -165,9 +158,8 @@ impl Activations {
     /// If the linear does not take integers.
     pub fn set_bytes(&mut self, linear: &Linear, m: usize, fill: impl Fn(usize, &mut [u8]) + Sync + Send, threads: Threads) {
         assert_eq!(linear.precision(), Precision::Int8, "bytes are for integers");
-        let k = linear.k();
-        self.panels(linear, m, threads, |row, _, q| {
-            let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut q[..k]);
+        self.rows(linear, m, threads, |row, _, q| {
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(q);
             fill(row, bytes);
             bytes.iter_mut().for_each(|byte| *byte ^= 0x80);
             (1.0, -128.0)
@@ -179,14 +171,14 @@ impl Activations {
         assert!(len.is_multiple_of(k), "{len} values are no whole rows of {k}");
         let m = len / k;
         match linear.form() {
-            Form::Rows => {
-                (self.m, self.k, self.form) = (m, k, Form::Rows);
-                self.floats.resize(len);
-                let (panels, out) = (Panels::new(m, ROWS_A_TASK), Disjoint::new(&mut self.floats));
-                threads.for_each(panels.count, |panel| {
-                    for row in panels.rows(panel) {
-                        // SAFETY: a row belongs to one panel, and a panel to one call.
-                        let out = unsafe { out.part(row * k..(row + 1) * k) };
+            Form::Floats { stride } => {
+                (self.m, self.k, self.form) = (m, k, linear.form());
+                self.floats.resize(m * stride);
+                let (tasks, out) = (Panels::new(m, ROWS_A_TASK), Disjoint::new(&mut self.floats));
+                threads.for_each(tasks.count, |task| {
+                    for row in tasks.rows(task) {
+                        // SAFETY: a row belongs to one task, and a task to one call.
+                        let out = unsafe { out.part(row * stride..row * stride + k) };
                         match &source {
                             Source::Plain(x) => out.copy_from_slice(&x[row * k..][..k]),
                             Source::Normed(x, args) => (kernels.layer_norm)(&x[row * k..][..k], *args, out),
@@ -194,80 +186,77 @@ impl Activations {
                     }
                 });
             }
-            Form::Panels => {
-                (self.m, self.k, self.form) = (m, k, Form::Panels);
-                self.floats.resize(len);
-                let (panels, out) = (Panels::new(m, kernels.layout.rows), Disjoint::new(&mut self.floats));
-                threads.for_each(panels.count, |panel| {
-                    let rows = panels.rows(panel);
-                    // SAFETY: panels are apart, and each belongs to one call.
-                    let out = unsafe { out.part(rows.start * k..rows.end * k) };
-                    scratch::with(|scratch| {
-                        scratch.floats[0].resize(k);
-                        for (r, row) in rows.clone().enumerate() {
-                            let x = source.row(kernels, row, k, &mut scratch.floats[0]);
-                            out[r..].iter_mut().step_by(rows.len()).zip(x).for_each(|(out, x)| *out = *x);
-                        }
-                    });
-                });
-            }
-            Form::Int8 { .. } => self.panels(linear, m, threads, |row, floats, q| {
-                floats.resize(k);
-                (kernels.quantize_row)(source.row(kernels, row, k, floats), &mut q[..k])
+            Form::Int8 { .. } => self.rows(linear, m, threads, |row, floats, q| {
+                let x = match &source {
+                    Source::Plain(x) => &x[row * k..][..k],
+                    Source::Normed(x, args) => {
+                        floats.resize(k);
+                        (kernels.layer_norm)(&x[row * k..][..k], *args, floats);
+                        floats
+                    }
+                };
+                (kernels.quantize_row)(x, q)
             }),
         }
     }
 
     /// `quantize(row, scratch, q)` writes a row's integers and gives its scale and zero point.
-    fn panels(
+    fn rows(
         &mut self,
         linear: &Linear,
         m: usize,
         threads: Threads,
         quantize: impl Fn(usize, &mut Aligned<f32>, &mut [i8]) -> (f32, f32) + Sync + Send,
     ) {
-        let (layout, form) = (linear.kernels().layout, linear.form());
-        let Form::Int8 { k, group, offset, sums } = form else { unreachable!("the caller has looked") };
-        let groups = k / group;
-        let width = if layout.wide { 2 } else { 1 };
+        let (kernels, form) = (linear.kernels(), linear.form());
+        let Form::Int8 { k, group, offset, sums, wide } = form else { unreachable!("the caller has looked") };
+        let (groups, row_bytes) = (k / group, Form::row_bytes(k, wide));
         (self.m, self.k, self.form) = (m, linear.k(), form);
-        let Int8Panels { q, start, group_sums, scale, zero } = &mut self.int8;
-        q.resize(m * k * width);
+        let Int8Rows { q, start, group_sums, scale, zero } = &mut self.int8;
+        q.resize(m * row_bytes);
         start.resize(m * groups);
         group_sums.resize(if sums { m * groups } else { 0 });
         scale.resize(m);
         zero.resize(m);
-        let panels = Panels::new(m, layout.rows);
+        let tasks = Panels::new(m, ROWS_A_TASK);
         let (q, start, group_sums) = (Disjoint::new(q), Disjoint::new(start), Disjoint::new(group_sums));
         let (scale, zero) = (Disjoint::new(scale), Disjoint::new(zero));
-        threads.for_each(panels.count, |panel| {
-            let rows = panels.rows(panel);
-            let part = |size: usize| rows.start * size..rows.end * size;
-            // SAFETY: panels are apart, and each belongs to one call.
-            let (q, start, group_sums, scale, zero) = unsafe {
-                (
-                    q.part(part(k * width)),
-                    start.part(part(groups)),
-                    group_sums.part(if sums { part(groups) } else { 0..0 }),
-                    scale.part(part(1)),
-                    zero.part(part(1)),
-                )
-            };
+        threads.for_each(tasks.count, |task| {
             scratch::with(|Scratch { floats: [floats, ..], bytes }| {
-                bytes.resize(rows.len() * k);
-                for (r, row) in rows.clone().enumerate() {
-                    let bytes = &mut bytes[r * k..][..k];
-                    (scale[r], zero[r]) = quantize(row, floats, bytes);
-                    bytes[linear.k()..].fill(0);
-                    for (g, bytes) in bytes.chunks_exact(group).enumerate() {
-                        let sum: i32 = bytes.iter().map(|&q| i32::from(q)).sum();
-                        start[g * rows.len() + r] = -offset * sum;
-                        if sums {
-                            group_sums[r * groups + g] = sum as f32;
+                for row in tasks.rows(task) {
+                    // SAFETY: a row belongs to one task, and a task to one call.
+                    let (q, start, group_sums, scale, zero) = unsafe {
+                        (
+                            q.part(row * row_bytes..(row + 1) * row_bytes),
+                            start.part(row * groups..(row + 1) * groups),
+                            group_sums.part(if sums { row * groups..(row + 1) * groups } else { 0..0 }),
+                            scale.part(row..row + 1),
+                            zero.part(row..row + 1),
+                        )
+                    };
+                    let narrow: &mut [i8] = match wide {
+                        true => {
+                            bytes.resize(k);
+                            bytes
                         }
+                        false => bytemuck::cast_slice_mut(&mut q[..k]),
+                    };
+                    (scale[0], zero[0]) = quantize(row, floats, &mut narrow[..linear.k()]);
+                    narrow[linear.k()..].fill(0);
+                    if offset == 0 && !sums {
+                        start.fill(0);
+                    } else {
+                        (kernels.group_sums)(narrow, group, start);
+                    }
+                    for (out, sum) in group_sums.iter_mut().zip(&*start) {
+                        *out = *sum as f32;
+                    }
+                    start.iter_mut().for_each(|sum| *sum *= -offset);
+                    if wide {
+                        let wide: &mut [i16] = bytemuck::cast_slice_mut(&mut q[..2 * k]);
+                        wide.iter_mut().zip(&**bytes).for_each(|(wide, q)| *wide = i16::from(*q));
                     }
                 }
-                interleave_activations(layout, bytes, rows.len(), q);
             });
         });
     }
@@ -292,14 +281,7 @@ impl Activations {
     }
 
     /// The integers, in this [`Form`].
-    pub(crate) fn int8(&self) -> &Int8Panels {
+    pub(crate) fn int8(&self) -> &Int8Rows {
         &self.int8
-    }
-}
-
-impl Int8Panels {
-    /// What the rows contribute to minima: `[rows][groups]`, or nothing.
-    pub(crate) fn sums_of(&self, rows: Range<usize>, groups: usize) -> &[f32] {
-        if self.group_sums.is_empty() { &[] } else { &self.group_sums[rows.start * groups..rows.end * groups] }
     }
 }

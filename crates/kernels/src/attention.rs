@@ -1,12 +1,12 @@
 //! Scaled dot-product attention (Vaswani et al. 2017) over sequences of different lengths in one buffer.
 
-use std::ops::Range;
+use std::{array, ops::Range};
 
 use crate::{
     Kernels, Threads,
     disjoint::Disjoint,
-    isa::tile::{MOST_COLUMNS, MOST_ROWS, TileBuffer},
-    linear::{FloatSide, multiply_floats},
+    isa::{lanes::LANES, tile::MOST_ROWS},
+    linear::multiply_floats,
     panels::Panels,
     scratch::{self, Scratch},
 };
@@ -97,30 +97,38 @@ fn head(
 ) {
     let (size, columns, keys) = (width / heads, kernels.layout.columns, rows.len());
     let last = sequence.first + sequence.queries.len();
-    assert!(!causal || last <= keys, "{last} positions of a sequence of {keys}");
+    assert!(keys > 0 && (!causal || last <= keys), "{last} positions of a sequence of {keys}");
     let scale = 1.0 / (size as f32).sqrt();
     let (key_panels, size_panels) = (keys.div_ceil(columns), size.div_ceil(columns));
     // Rows of scores that are a power of two apart would share the same few places of the cache.
     let stride = key_panels * columns + 16;
-    scratch::with(|Scratch { floats: [keys_t, values, scores, _], .. }| {
+    let value_stride = size_panels * columns;
+    scratch::with(|Scratch { floats: [keys_t, values, scores, result, zeros], .. }| {
         keys_t.resize(key_panels * size * columns);
         values.resize(size_panels * keys * columns);
         scores.resize(kernels.layout.rows * stride);
+        result.resize(kernels.layout.rows * value_stride);
+        zeros.resize(size);
+        zeros.fill(0.0);
         // Panels [size][columns] of keys and [keys][columns] of values; what fills up the last ones is zero.
-        keys_t[(key_panels - 1) * size * columns..].fill(0.0);
+        for (panel, rows) in keys_t.chunks_exact_mut(size * columns).zip(rows.chunks(columns)) {
+            for first in (0..columns).step_by(LANES) {
+                let key = |i| match rows.get(first + i) {
+                    Some(&row) => &qkv.key.row(row as usize)[head * size..][..size],
+                    None => zeros,
+                };
+                (kernels.transpose)(&array::from_fn(key), &mut panel[first..], columns);
+            }
+        }
         if !size.is_multiple_of(columns) {
             values[(size_panels - 1) * keys * columns..].fill(0.0);
         }
         for (j, &row) in rows.iter().enumerate() {
-            let key = &qkv.key.row(row as usize)[head * size..][..size];
-            let panel = &mut keys_t[j / columns * size * columns..][..size * columns];
-            panel[j % columns..].iter_mut().step_by(columns).zip(key).for_each(|(out, v)| *out = *v);
             let value = &qkv.value.row(row as usize)[head * size..][..size];
             for (panel, value) in values.chunks_exact_mut(keys * columns).zip(value.chunks(columns)) {
                 panel[j * columns..][..value.len()].copy_from_slice(value);
             }
         }
-        let mut tile = TileBuffer([0.0; MOST_ROWS * MOST_COLUMNS]);
         let panels = Panels::new(sequence.queries.len(), kernels.layout.rows);
         for panel in 0..panels.count {
             let queries = panels.rows(panel);
@@ -128,31 +136,24 @@ fn head(
             let seen = |query: usize| if causal { sequence.first + query + 1 } else { keys };
             let most = seen(queries.end - 1);
             let first = sequence.queries.start + queries.start;
-            let query = FloatSide {
-                values: &qkv.query.values[first * qkv.query.stride + qkv.query.offset + head * size..],
-                row_stride: qkv.query.stride,
-                k_stride: 1,
-            };
+            let query = Strided { offset: first * qkv.query.stride + qkv.query.offset + head * size, ..qkv.query };
             for (at, keys) in keys_t.chunks_exact(size * columns).take(most.div_ceil(columns)).enumerate() {
-                multiply_floats(kernels, query, queries.len(), keys, &mut tile.0);
-                for (row, tile) in scores.chunks_exact_mut(stride).zip(tile.0.chunks_exact(columns)).take(queries.len()) {
-                    row[at * columns..][..columns].copy_from_slice(tile);
-                }
+                multiply_floats(kernels, query, queries.len(), keys, &mut scores[at * columns..], stride);
             }
             let mut totals = [0f32; MOST_ROWS];
             for ((row, total), query) in scores.chunks_exact_mut(stride).zip(&mut totals).zip(queries.clone()) {
                 *total = (kernels.soft_max)(&mut row[..most], seen(query), scale);
             }
-            let weights = FloatSide { values: scores, row_stride: stride, k_stride: 1 };
+            let weights = Strided { values: scores, stride, offset: 0 };
             for (at, values) in values.chunks_exact(keys * columns).enumerate() {
-                multiply_floats(kernels, weights, queries.len(), &values[..most * columns], &mut tile.0);
-                let filled = columns.min(size - at * columns);
-                for (r, tile) in tile.0.chunks_exact(columns).take(queries.len()).enumerate() {
-                    let from = (first + r) * width + head * size + at * columns;
-                    // SAFETY: rows of different sequences and columns of different heads are apart, and no other part of this call is alive.
-                    let out = unsafe { out.part(from..from + filled) };
-                    out.iter_mut().zip(tile).for_each(|(out, y)| *out = y / totals[r]);
-                }
+                let out = &mut result[at * columns..];
+                multiply_floats(kernels, weights, queries.len(), &values[..most * columns], out, value_stride);
+            }
+            for (r, (row, total)) in result.chunks_exact(value_stride).zip(totals).take(queries.len()).enumerate() {
+                let from = (first + r) * width + head * size;
+                // SAFETY: rows of different sequences and columns of different heads are apart, and no other part of this call is alive.
+                let out = unsafe { out.part(from..from + size) };
+                (kernels.divide)(&row[..size], total, out);
             }
         }
     });

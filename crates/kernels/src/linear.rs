@@ -7,13 +7,14 @@ use rayon::prelude::*;
 
 use crate::{
     Activations, Format, Kernels, Precision, Threads,
-    activations::{Form, Int8Panels},
+    activations::{Form, Int8Rows},
     aligned::Aligned,
+    attention::Strided,
     dense::{Floats, matmul},
     disjoint::Disjoint,
     isa::{
         Activation,
-        tile::{Finish, FinishInt8, FloatTile, Int8Tile, MOST_COLUMNS, MOST_ROWS, TileBuffer},
+        tile::{Finish, FinishInt8, FloatTile, Int8Tile, TileBuffer},
     },
     packed::{self, Int8},
     panels::Panels,
@@ -180,9 +181,12 @@ impl Linear {
 
     pub(crate) fn form(&self) -> Form {
         match &self.weights {
-            Weights::Int8(w) => Form::Int8 { k: w.k, group: w.group, offset: w.offset, sums: !w.min.is_empty() },
-            Weights::Ordered(_) => Form::Panels,
-            Weights::Gemm(_) => Form::Rows,
+            Weights::Int8(w) => {
+                Form::Int8 { k: w.k, group: w.group, offset: w.offset, sums: !w.min.is_empty(), wide: self.kernels.layout.wide }
+            }
+            // Rows that are a power of two long would share the same few places of the cache.
+            Weights::Ordered(_) => Form::Floats { stride: self.k.next_multiple_of(16) + 16 },
+            Weights::Gemm(_) => Form::Floats { stride: self.k },
         }
     }
 
@@ -260,66 +264,81 @@ impl Linear {
         epilogue: Epilogue,
         out: &Disjoint<'_, f32>,
     ) {
-        let mut buffer = TileBuffer([0.0; MOST_ROWS * MOST_COLUMNS]);
+        let (mut tile, mut low) = (TileBuffer::ZERO, TileBuffer::ZERO);
         let width = self.kernels.layout.columns;
         for column in columns.clone() {
-            let ahead = column + 1 < columns.end;
+            let first = column * width;
             for panel in rows.clone() {
                 let rows_of = panels.rows(panel);
-                let tile = &mut buffer.0[..rows_of.len() * width];
-                let finish = match &self.weights {
+                let size = rows_of.len() * width;
+                let (tile, mut low) = (&mut tile.0[..size], &mut low.0[..size]);
+                let int8 = match &self.weights {
                     Weights::Int8(w) => {
-                        let ahead = ahead.then(|| (panel - rows.start, rows.len()));
-                        Some(self.int8_tile(w, x.int8(), rows_of.clone(), column, ahead, tile))
+                        let ahead = (column + 1 < columns.end).then(|| (panel - rows.start, rows.len()));
+                        let int8 = x.int8();
+                        self.int8_tile(w, int8, rows_of.clone(), column, ahead, tile);
+                        if w.min.is_empty() {
+                            low = &mut [];
+                        } else {
+                            self.minima(w, int8, rows_of.clone(), column, low);
+                        }
+                        Some(FinishInt8 {
+                            scale: &int8.scale[rows_of.clone()],
+                            zero: &int8.zero[rows_of.clone()],
+                            sum: &w.sum[first..][..width],
+                        })
                     }
                     Weights::Ordered(w) => {
-                        self.float_tile(w, x.floats(), rows_of.clone(), column, tile);
+                        self.float_tile(w, x, rows_of.clone(), column, tile);
                         None
                     }
                     Weights::Gemm(_) => unreachable!("has no tiles"),
                 };
                 let finish = Finish {
                     columns: width,
-                    int8: finish,
-                    bias: if self.bias.is_empty() { &[] } else { &self.bias[column * width..][..width] },
+                    int8,
+                    bias: if self.bias.is_empty() { &[] } else { &self.bias[first..][..width] },
                     activation: match epilogue {
                         Epilogue::Activate(activation) => Some(activation),
                         Epilogue::Store | Epilogue::Add => None,
                     },
+                    out,
+                    first: rows_of.start * self.n + first,
+                    stride: self.n,
+                    filled: width.min(self.n - first),
+                    add: epilogue == Epilogue::Add,
                 };
-                (self.kernels.finish)(&finish, tile);
-                let first = column * width;
-                let filled = width.min(self.n - first);
-                for (row, tile) in rows_of.zip(tile.chunks_exact(width)) {
-                    // SAFETY: rows and columns of different tasks are apart, and no other part of this task is alive.
-                    let out = unsafe { out.part(row * self.n + first..row * self.n + first + filled) };
-                    match epilogue {
-                        Epilogue::Add => out.iter_mut().zip(tile).for_each(|(out, y)| *out += y),
-                        Epilogue::Store | Epilogue::Activate(_) => out.copy_from_slice(&tile[..filled]),
-                    }
-                }
+                (self.kernels.finish)(&finish, tile, low);
             }
         }
     }
 
-    /// The product of integers; what is left to do is returned. `ahead`: which of how many tiles it is that together ask for the next panel.
-    fn int8_tile<'a>(
-        &'a self,
-        w: &'a Int8,
-        x: &'a Int8Panels,
+    /// What minima contribute: each is a factor of the sum of its group of activations.
+    fn minima(&self, w: &Int8, x: &Int8Rows, rows: Range<usize>, column: usize, out: &mut [f32]) {
+        let groups = w.k / w.group;
+        let size = groups * self.kernels.layout.columns;
+        let sums = Strided { values: &x.group_sums, stride: groups, offset: rows.start * groups };
+        multiply_floats(self.kernels, sums, rows.len(), &w.min[column * size..][..size], out, self.kernels.layout.columns);
+    }
+
+    /// `ahead`: which of how many tiles it is that together ask for the next panel.
+    fn int8_tile(
+        &self,
+        w: &Int8,
+        x: &Int8Rows,
         rows: Range<usize>,
         column: usize,
         ahead: Option<(usize, usize)>,
         out: &mut [f32],
-    ) -> FinishInt8<'a> {
+    ) {
         let layout = self.kernels.layout;
         let (groups, width, m) = (w.k / w.group, layout.columns, rows.len());
-        let size = if layout.wide { 2 } else { 1 };
         let bytes = w.panel_bytes(width);
         let q = &w.q[column * bytes..][..bytes];
         let scale = &w.scale[column * groups * width..][..groups * width];
         let start = &x.start[rows.start * groups..rows.end * groups];
-        let x_q = &x.q[rows.start * w.k * size..rows.end * w.k * size];
+        let stride = Form::row_bytes(w.k, layout.wide);
+        let x = &x.q[rows.start * stride..rows.end * stride];
         let (ahead, lines) = match ahead {
             Some((tile, tiles)) => {
                 let lines = (bytes / 64).div_ceil(groups * tiles);
@@ -329,7 +348,8 @@ impl Linear {
         };
         assert!(out.len() == m * width && w.group.is_multiple_of(2 * layout.depth));
         let tile = Int8Tile {
-            x: x_q.as_ptr(),
+            x: x.as_ptr(),
+            stride,
             start: start.as_ptr(),
             w: q.as_ptr(),
             scale: scale.as_ptr(),
@@ -344,55 +364,29 @@ impl Linear {
         // lines from the start of a buffer that begins on one, and `out` is the start of a `TileBuffer`. `Kernels` exists only where its
         // instructions do.
         unsafe { tiles[m - 1](&tile) };
-        FinishInt8 {
-            scale: &x.scale[rows.clone()],
-            zero: &x.zero[rows.clone()],
-            sum: &w.sum[column * width..][..width],
-            min: if w.min.is_empty() { &[] } else { &w.min[column * groups * width..][..groups * width] },
-            group_sums: x.sums_of(rows, groups),
-        }
     }
 
-    fn float_tile(&self, w: &packed::Floats, x: &[f32], rows: Range<usize>, column: usize, out: &mut [f32]) {
+    fn float_tile(&self, w: &packed::Floats, x: &Activations, rows: Range<usize>, column: usize, out: &mut [f32]) {
+        let Form::Floats { stride } = x.form() else { unreachable!("the form was compared") };
         let size = self.k * self.kernels.layout.columns;
-        multiply_floats(
-            self.kernels,
-            FloatSide { values: &x[rows.start * self.k..rows.end * self.k], row_stride: 1, k_stride: rows.len() },
-            rows.len(),
-            &w.0[column * size..][..size],
-            out,
-        );
+        let x = Strided { values: x.floats(), stride, offset: rows.start * stride };
+        multiply_floats(self.kernels, x, rows.len(), &w.0[column * size..][..size], out, self.kernels.layout.columns);
     }
 }
 
-/// Left-hand side of a product of floats: `x[r][i]` is `values[r * row_stride + i * k_stride]`.
-#[derive(Clone, Copy)]
-pub(crate) struct FloatSide<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) row_stride: usize,
-    pub(crate) k_stride: usize,
-}
-
-/// `out[rows][columns] = x[rows][k] w[k][columns]` for the columns of one panel.
+/// `out[rows][columns] = x[rows][k] w[k][columns]` for the columns of one panel; rows of `out` are `out_stride` after each other.
 ///
 /// # Panics
-/// If a buffer is too short, or `w` or `out` do not begin on a cache line.
-pub(crate) fn multiply_floats(kernels: &Kernels, x: FloatSide<'_>, rows: usize, w: &[f32], out: &mut [f32]) {
+/// If a buffer is too short, or `w` or a row of `out` does not begin on a cache line.
+pub(crate) fn multiply_floats(kernels: &Kernels, x: Strided<'_>, rows: usize, w: &[f32], out: &mut [f32], out_stride: usize) {
     let columns = kernels.layout.columns;
     let k = w.len() / columns;
-    assert!(out.len() >= rows * columns && (k == 0 || (rows - 1) * x.row_stride + (k - 1) * x.k_stride < x.values.len()));
-    assert!(
-        w.as_ptr().cast::<TileBuffer>().is_aligned() && out.as_ptr().cast::<TileBuffer>().is_aligned(),
-        "not on a cache line"
-    );
-    let tile = FloatTile {
-        x: x.values.as_ptr(),
-        row_stride: x.row_stride,
-        k_stride: x.k_stride,
-        w: w.as_ptr(),
-        k,
-        out: out.as_mut_ptr(),
-    };
+    let x_len = x.offset + (rows - 1) * x.stride + k;
+    assert!(x_len <= x.values.len() && (rows - 1) * out_stride + columns <= out.len(), "a product of {rows} rows");
+    let aligned = |first: &[f32]| first.as_ptr().cast::<TileBuffer>().is_aligned();
+    assert!(aligned(w) && aligned(out) && out_stride.is_multiple_of(16), "not on a cache line");
+    let tile =
+        FloatTile { x: x.values[x.offset..].as_ptr(), stride: x.stride, w: w.as_ptr(), k, out: out.as_mut_ptr(), out_stride };
     // SAFETY: lengths and alignment were checked above. `Kernels` exists only where its instructions do.
     unsafe { kernels.tiles.float[rows - 1](&tile) };
 }

@@ -1,6 +1,5 @@
 //! Weights as the tiles read them: panels of columns side by side, every value as the file has it.
 
-use bytemuck::cast_slice_mut;
 use rayon::prelude::*;
 
 use crate::{
@@ -241,21 +240,5 @@ impl Floats {
             },
         );
         Self(panels)
-    }
-}
-
-/// Rows `[rows][k]` of quantized activations as a panel, `[k / depth][rows][depth]`, of bytes or of 16 bits each.
-pub(crate) fn interleave_activations(layout: Layout, q: &[i8], rows: usize, out: &mut [u8]) {
-    if layout.wide {
-        let out: &mut [[i16; 2]] = cast_slice_mut(out);
-        for (r, row) in q.chunks_exact(q.len() / rows).enumerate() {
-            let pairs = out[r..].iter_mut().step_by(rows).zip(row.as_chunks::<2>().0);
-            pairs.for_each(|(out, pair)| *out = pair.map(i16::from));
-        }
-    } else {
-        let out: &mut [[i8; 4]] = cast_slice_mut(out);
-        for (r, row) in q.chunks_exact(q.len() / rows).enumerate() {
-            out[r..].iter_mut().step_by(rows).zip(row.as_chunks::<4>().0).for_each(|(out, four)| *out = *four);
-        }
     }
 }

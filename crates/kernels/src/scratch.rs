@@ -6,13 +6,13 @@ use crate::aligned::Aligned;
 
 /// Buffers for whatever a kernel is in the middle of.
 pub(crate) struct Scratch {
-    pub(crate) floats: [Aligned<f32>; 4],
+    pub(crate) floats: [Aligned<f32>; 5],
     pub(crate) bytes: Aligned<i8>,
 }
 
 impl Scratch {
     const fn new() -> Self {
-        Self { floats: [const { Aligned::new() }; 4], bytes: Aligned::new() }
+        Self { floats: [const { Aligned::new() }; 5], bytes: Aligned::new() }
     }
 }
 

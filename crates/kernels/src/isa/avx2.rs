@@ -5,6 +5,7 @@ use std::{arch::x86_64::*, array};
 
 use super::{
     Isa, Kernels,
+    lanes::{LANES, Lanes},
     tile::{FloatTile, Int8Tile, Layout, Tiles},
     x86::x86_rows,
 };
@@ -18,7 +19,7 @@ pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
-x86_rows!("avx2,fma");
+x86_rows!("avx2,fma", crate::isa::avx2::Pair);
 
 /// Handed out by [`Kernels::new`] only after [`is_available`] has said yes.
 pub(super) static KERNELS: Kernels = Kernels {
@@ -33,6 +34,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     quantize_row: rows::quantize_row,
     layer_norm: rows::layer_norm,
     soft_max: rows::soft_max,
+    divide: rows::divide,
+    group_sums: group_sums,
+    transpose: rows::transpose,
     activate: rows::activate,
 };
 
@@ -43,7 +47,7 @@ pub(super) static FLOAT: &[super::tile::FloatFn] = &[float::<1>, float::<2>, flo
 /// As [`super::tile::Int8Fn`], on a machine with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
-    let Int8Tile { mut x, mut start, mut w, mut scale, groups, steps, mut ahead, lines, out } = *tile;
+    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, steps, mut ahead, lines, out } = *tile;
     let low = _mm_set1_epi8(15);
     // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and `out` over
     // [M][16]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
@@ -52,21 +56,20 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
             _mm256_store_ps(out.add(r * COLUMNS), _mm256_setzero_ps());
             _mm256_store_ps(out.add(r * COLUMNS + 8), _mm256_setzero_ps());
         }
-        for _ in 0..groups {
+        for g in 0..groups {
             for _ in 0..lines {
                 _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
                 ahead = ahead.wrapping_add(64);
             }
-            let mut acc: [[__m256i; 2]; M] = array::from_fn(|r| [_mm256_set1_epi32(*start.add(r)); 2]);
-            start = start.add(M);
+            let mut acc: [[__m256i; 2]; M] = array::from_fn(|r| [_mm256_set1_epi32(*start.add(r * groups + g)); 2]);
             let mut step = |w: [__m256i; 2]| {
                 for r in 0..M {
-                    let x = _mm256_set1_epi32(x.cast::<i32>().add(r).read_unaligned());
+                    let x = _mm256_set1_epi32(x.add(r * stride).cast::<i32>().read_unaligned());
                     for c in 0..2 {
                         acc[r][c] = _mm256_add_epi32(acc[r][c], _mm256_madd_epi16(x, w[c]));
                     }
                 }
-                x = x.add(M * 4);
+                x = x.add(4);
             };
             if FOUR {
                 for _ in 0..steps / 2 {
@@ -98,21 +101,236 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
 /// As [`super::tile::FloatFn`], on a machine with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn float<const M: usize>(tile: &FloatTile) {
-    let FloatTile { x, row_stride, k_stride, mut w, k, out } = *tile;
-    // SAFETY: `x` is read where `FloatTile` says it may be, `w` moves over [k][16], `out` is [M][16], both on cache lines.
+    let FloatTile { x, stride, mut w, k, out, out_stride } = *tile;
+    // SAFETY: `x` is read where `FloatTile` says it may be, `w` moves over [k][16], and each row of `out` is [16], all on cache lines.
     unsafe {
         let mut acc = [[_mm256_setzero_ps(); 2]; M];
         for i in 0..k {
             let ws = [_mm256_load_ps(w), _mm256_load_ps(w.add(8))];
             w = w.add(COLUMNS);
             for r in 0..M {
-                let x = _mm256_set1_ps(*x.add(r * row_stride + i * k_stride));
+                let x = _mm256_set1_ps(*x.add(r * stride + i));
                 acc[r] = [_mm256_fmadd_ps(x, ws[0], acc[r][0]), _mm256_fmadd_ps(x, ws[1], acc[r][1])];
             }
         }
         for r in 0..M {
-            _mm256_store_ps(out.add(r * COLUMNS), acc[r][0]);
-            _mm256_store_ps(out.add(r * COLUMNS + 8), acc[r][1]);
+            _mm256_store_ps(out.add(r * out_stride), acc[r][0]);
+            _mm256_store_ps(out.add(r * out_stride + 8), acc[r][1]);
         }
     }
+}
+
+/// Sixteen floats as two vectors.
+#[derive(Clone, Copy)]
+pub(super) struct Pair([__m256; 2]);
+
+impl Lanes for Pair {
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self([_mm256_set1_ps(x); 2]) }
+    }
+
+    #[inline(always)]
+    fn load(x: &[f32; LANES]) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self([_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x[8..].as_ptr())]) }
+    }
+
+    #[inline(always)]
+    fn store(self, out: &mut [f32; LANES]) {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), self.0[0]);
+            _mm256_storeu_ps(out[8..].as_mut_ptr(), self.0[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self([_mm256_add_ps(self.0[0], b.0[0]), _mm256_add_ps(self.0[1], b.0[1])]) }
+    }
+
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self([_mm256_sub_ps(self.0[0], b.0[0]), _mm256_sub_ps(self.0[1], b.0[1])]) }
+    }
+
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self([_mm256_mul_ps(self.0[0], b.0[0]), _mm256_mul_ps(self.0[1], b.0[1])]) }
+    }
+
+    #[inline(always)]
+    fn div(self, b: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self([_mm256_div_ps(self.0[0], b.0[0]), _mm256_div_ps(self.0[1], b.0[1])]) }
+    }
+
+    #[inline(always)]
+    fn fma(self, b: Self, c: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self([_mm256_fmadd_ps(self.0[0], b.0[0], c.0[0]), _mm256_fmadd_ps(self.0[1], b.0[1], c.0[1])]) }
+    }
+
+    #[inline(always)]
+    fn min(self, b: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self([_mm256_min_ps(self.0[0], b.0[0]), _mm256_min_ps(self.0[1], b.0[1])]) }
+    }
+
+    #[inline(always)]
+    fn max(self, b: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self([_mm256_max_ps(self.0[0], b.0[0]), _mm256_max_ps(self.0[1], b.0[1])]) }
+    }
+
+    #[inline(always)]
+    fn round(self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self(self.0.map(|a| _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))) }
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe { Self(self.0.map(|a| _mm256_andnot_ps(_mm256_set1_ps(-0.0), a))) }
+    }
+
+    #[inline(always)]
+    fn copysign(self, sign: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe {
+            let bit = _mm256_set1_ps(-0.0);
+            let copy = |a, sign| _mm256_or_ps(_mm256_andnot_ps(bit, a), _mm256_and_ps(bit, sign));
+            Self([copy(self.0[0], sign.0[0]), copy(self.0[1], sign.0[1])])
+        }
+    }
+
+    #[inline(always)]
+    fn if_less(self, b: Self, then: Self, or: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe {
+            let pick = |a, b, then, or| _mm256_blendv_ps(or, then, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
+            Self([pick(self.0[0], b.0[0], then.0[0], or.0[0]), pick(self.0[1], b.0[1], then.0[1], or.0[1])])
+        }
+    }
+
+    #[inline(always)]
+    fn if_nan(self, then: Self, or: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe {
+            let pick = |a, then, or| _mm256_blendv_ps(or, then, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a));
+            Self([pick(self.0[0], then.0[0], or.0[0]), pick(self.0[1], then.0[1], or.0[1])])
+        }
+    }
+
+    #[inline(always)]
+    fn times_power(self, rounded: Self) -> Self {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe {
+            let power = |e| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(e, _mm256_set1_epi32(127))));
+            let times = |p, rounded| {
+                let n = _mm256_sub_epi32(_mm256_castps_si256(rounded), _mm256_set1_epi32(0x4b40_0000));
+                let half = _mm256_srai_epi32::<1>(n);
+                _mm256_mul_ps(_mm256_mul_ps(p, power(half)), power(_mm256_sub_epi32(n, half)))
+            };
+            Self([times(self.0[0], rounded.0[0]), times(self.0[1], rounded.0[1])])
+        }
+    }
+
+    #[inline(always)]
+    fn store_levels(self, out: &mut [i8; LANES]) {
+        // SAFETY: see `Lanes`: the machine has the instruction.
+        unsafe {
+            let [low, high] = self.0.map(|a| _mm256_cvtps_epi32(a));
+            // Packing works within halves of a register.
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
+            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        // Quarters of eight by eight; those off the diagonal change places.
+        let quarter = |first: usize, half: usize| {
+            // SAFETY: see `Lanes`: the machine has the instructions.
+            unsafe { transpose_eight(array::from_fn(|i| rows[first + i].0[half])) }
+        };
+        let (a, b, c, d) = (quarter(0, 0), quarter(0, 1), quarter(8, 0), quarter(8, 1));
+        array::from_fn(|i| if i < 8 { Self([a[i], c[i]]) } else { Self([b[i - 8], d[i - 8]]) })
+    }
+
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: see `Lanes`: the machine has the instructions.
+        unsafe { sum_eight(_mm256_add_ps(self.0[0], self.0[1])) }
+    }
+
+    #[inline(always)]
+    fn most(self) -> f32 {
+        // SAFETY: see `Lanes`: the machine has the instructions.
+        unsafe { most_eight(_mm256_max_ps(self.0[0], self.0[1])) }
+    }
+}
+
+/// Lane `i` with `i + 4`, then `i + 2`, `i + 1`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn sum_eight(x: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+/// The largest of all that are numbers.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn most_eight(x: __m256) -> f32 {
+    let four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+    let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn transpose_eight(x: [__m256; 8]) -> [__m256; 8] {
+    let pairs: [__m256; 8] = array::from_fn(|i| {
+        let (a, b) = (x[i / 2 * 2], x[i / 2 * 2 + 1]);
+        if i % 2 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) }
+    });
+    // Rows 0 to 3 and 4 to 7: columns 0 and 4, 1 and 5, 2 and 6, 3 and 7 in halves.
+    let fours: [__m256; 8] = array::from_fn(|i| {
+        let (half, column) = (i / 4 * 4, i % 4);
+        let (a, b) = (pairs[half + column / 2], pairs[half + 2 + column / 2]);
+        if column % 2 == 0 { _mm256_shuffle_ps::<0b01_00_01_00>(a, b) } else { _mm256_shuffle_ps::<0b11_10_11_10>(a, b) }
+    });
+    array::from_fn(|i| {
+        let (a, b) = (fours[i % 4], fours[i % 4 + 4]);
+        if i < 4 { _mm256_permute2f128_ps::<0x20>(a, b) } else { _mm256_permute2f128_ps::<0x31>(a, b) }
+    })
+}
+
+/// Of groups of 16 or 32: what `vpsadbw` sums of the bytes made unsigned, less what made them so.
+pub(super) fn group_sums(q: &[i8], group: usize, sums: &mut [i32]) {
+    #[target_feature(enable = "avx2,fma")]
+    fn inner(q: &[i8], group: usize, sums: &mut [i32]) {
+        assert!(group == 16 || group == 32, "groups of {group}");
+        let halves = group / 16;
+        for (q, sum) in q.chunks_exact(group).zip(sums) {
+            let mut total = _mm_setzero_si128();
+            for q in q.as_chunks::<16>().0.iter().take(halves) {
+                // SAFETY: sixteen bytes are there.
+                let q = unsafe { _mm_loadu_si128(q.as_ptr().cast()) };
+                total = _mm_add_epi32(total, _mm_sad_epu8(_mm_xor_si128(q, _mm_set1_epi8(-128)), _mm_setzero_si128()));
+            }
+            *sum = _mm_cvtsi128_si32(total) + _mm_extract_epi32::<2>(total) - 128 * group as i32;
+        }
+    }
+    // SAFETY: it is in the tables of sets with these instructions only.
+    unsafe { inner(q, group, sums) }
 }

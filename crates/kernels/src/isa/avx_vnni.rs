@@ -18,7 +18,7 @@ pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("avxvnni")
 }
 
-x86_rows!("avx2,fma");
+x86_rows!("avx2,fma", crate::isa::avx2::Pair);
 
 macro_rules! tiles {
     ($name:ident, $features:literal, $dot:ident) => {
@@ -44,6 +44,9 @@ macro_rules! tiles {
                 quantize_row: rows::quantize_row,
                 layer_norm: rows::layer_norm,
                 soft_max: rows::soft_max,
+                divide: rows::divide,
+                group_sums: avx2::group_sums,
+                transpose: rows::transpose,
                 activate: rows::activate,
             };
 
@@ -51,7 +54,7 @@ macro_rules! tiles {
             /// As [`crate::isa::tile::Int8Fn`], on a machine with these features.
             #[target_feature(enable = $features)]
             unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
-                let Int8Tile { mut x, mut start, mut w, mut scale, groups, steps, mut ahead, lines, out } = *tile;
+                let Int8Tile { mut x, stride, start, mut w, mut scale, groups, steps, mut ahead, lines, out } = *tile;
                 let low = _mm256_set1_epi8(15);
                 // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and
                 // `out` over [M][16]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
@@ -59,19 +62,18 @@ macro_rules! tiles {
                     for r in 0..2 * M {
                         _mm256_store_ps(out.add(r * 8), _mm256_setzero_ps());
                     }
-                    for _ in 0..groups {
+                    for g in 0..groups {
                         for _ in 0..lines {
                             _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
                             ahead = ahead.wrapping_add(64);
                         }
-                        let mut acc: [[__m256i; 2]; M] = array::from_fn(|r| [_mm256_set1_epi32(*start.add(r)); 2]);
-                        start = start.add(M);
+                        let mut acc: [[__m256i; 2]; M] = array::from_fn(|r| [_mm256_set1_epi32(*start.add(r * groups + g)); 2]);
                         let mut step = |w: [__m256i; 2]| {
                             for r in 0..M {
-                                let x = _mm256_set1_epi32(x.cast::<i32>().add(r).read_unaligned());
+                                let x = _mm256_set1_epi32(x.add(r * stride).cast::<i32>().read_unaligned());
                                 acc[r] = [$dot(acc[r][0], w[0], x), $dot(acc[r][1], w[1], x)];
                             }
-                            x = x.add(M * 4);
+                            x = x.add(4);
                         };
                         if FOUR {
                             for _ in 0..steps / 2 {

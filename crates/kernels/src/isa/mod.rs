@@ -13,6 +13,8 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
+pub(crate) mod lanes;
+mod rows;
 mod scalar;
 pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
@@ -117,14 +119,20 @@ pub struct Kernels {
     isa: Isa,
     pub(crate) layout: tile::Layout,
     pub(crate) tiles: tile::Tiles,
-    /// Makes the result of a finished tile, in place.
-    pub(crate) finish: fn(&tile::Finish<'_>, &mut [f32]),
+    /// `(finish, tile, low)`: makes the results of a finished tile and puts them into the output. `low` is what minima contribute, or empty.
+    pub(crate) finish: fn(&tile::Finish<'_>, &[f32], &[f32]),
     /// Quantizes one row: `(x, q) -> (scale, zero)`, with `x = scale * (q - zero)`.
     pub(crate) quantize_row: fn(&[f32], &mut [i8]) -> (f32, f32),
     /// LayerNorm of one row, two passes: `(x, parameters, out)`.
     pub(crate) layer_norm: fn(&[f32], NormArgs<'_>, &mut [f32]),
     /// `(scores, seen, scale) -> sum`: the first `seen` become `exp(scale * score - most)`, the others 0.
     pub(crate) soft_max: fn(&mut [f32], usize, f32) -> f32,
+    /// `(x, by, out)`: `out = x / by`.
+    pub(crate) divide: fn(&[f32], f32, &mut [f32]),
+    /// `(q, group, sums)`: the sum of each group; a group is 16 or 32 long.
+    pub(crate) group_sums: fn(&[i8], usize, &mut [i32]),
+    /// `(rows, out, stride)`: sixteen rows of the same length as columns, `out[i * stride + row]`.
+    pub(crate) transpose: fn(&[&[f32]; lanes::LANES], &mut [f32], usize),
     /// In place.
     pub(crate) activate: fn(Activation, &mut [f32]),
 }

@@ -1,9 +1,10 @@
 //! What the tiles of every instruction set are given.
 
 use super::Activation;
+use crate::disjoint::Disjoint;
 
 /// The largest tile of any instruction set, in rows and columns.
-pub(crate) const MOST_ROWS: usize = 8;
+pub(crate) const MOST_ROWS: usize = 6;
 pub(crate) const MOST_COLUMNS: usize = 32;
 
 /// How an instruction set wants the integers of both sides.
@@ -25,8 +26,8 @@ pub(crate) struct Layout {
 /// sum is exact and the outer one is fused, in the order of the groups.
 ///
 /// The tile of M rows, C columns and depth D ([`Layout`]) reads, with `k = groups * steps * D`:
-/// * `x`: `[k / D][M][D]` of i8, or of i16 if the layout is wide;
-/// * `start`: `[groups][M]`, where the inner sums begin: minus the sum of the row's group times the offset of the weights;
+/// * `x`: M rows of `[k]`, each `stride` bytes after the one before, of i8, or of i16 if the layout is wide;
+/// * `start`: `[M][groups]`, where the inner sums begin: minus the sum of the row's group times the offset of the weights;
 /// * `w`: `[k / D][C][D]` bytes with 8 bits; with 4, `[k / D / 2][C][D]`, the lower half of a byte for an even step, the upper for the odd one
 ///   after it, unsigned;
 /// * `scale`: `[groups][C]`;
@@ -34,6 +35,7 @@ pub(crate) struct Layout {
 /// and writes `out`, `[M][C]`. It asks for `lines` cache lines a group from `ahead` on, which need not exist.
 pub(crate) struct Int8Tile {
     pub(crate) x: *const u8,
+    pub(crate) stride: usize,
     pub(crate) start: *const i32,
     pub(crate) w: *const u8,
     pub(crate) scale: *const f32,
@@ -51,18 +53,19 @@ pub(crate) type Int8Fn = unsafe fn(&Int8Tile);
 
 /// A tile of the product of floats: `out[r][c] = sum over k of x[r][k] * w[k][c]`, fused, in the order of k.
 ///
-/// The tile of M rows and C columns reads `x[r * row_stride + i * k_stride]` for r below M and i below k and `w`, `[k][C]`, and writes `out`, `[M][C]`.
+/// The tile of M rows and C columns reads M rows of `x[k]`, each `stride` elements after the one before, and `w`, `[k][C]`, and writes M rows of
+/// `out[C]`, each `out_stride` elements after the one before.
 pub(crate) struct FloatTile {
     pub(crate) x: *const f32,
-    pub(crate) row_stride: usize,
-    pub(crate) k_stride: usize,
+    pub(crate) stride: usize,
     pub(crate) w: *const f32,
     pub(crate) k: usize,
     pub(crate) out: *mut f32,
+    pub(crate) out_stride: usize,
 }
 
 /// # Safety
-/// The pointers must be good for all that [`FloatTile`] says, for the number of rows the function is for; `w` and `out` must begin on a cache line.
+/// The pointers must be good for all that [`FloatTile`] says, for the number of rows the function is for; `w` and each row of `out` must begin on a cache line.
 pub(crate) type FloatFn = unsafe fn(&FloatTile);
 
 /// Tiles of 1, 2, ... rows.
@@ -72,13 +75,22 @@ pub(crate) struct Tiles {
     pub(crate) float: &'static [FloatFn],
 }
 
-/// What becomes of a finished tile, `[rows][columns]`: the product of integers is scaled to floats, then bias and activation.
+/// What becomes of a finished tile, `[rows][columns]`: the product of integers is scaled to floats, then bias and activation; then it goes where
+/// it belongs.
 pub(crate) struct Finish<'a> {
     pub(crate) columns: usize,
     pub(crate) int8: Option<FinishInt8<'a>>,
     /// `[columns]`, or empty.
     pub(crate) bias: &'a [f32],
     pub(crate) activation: Option<Activation>,
+    pub(crate) out: &'a Disjoint<'a, f32>,
+    /// Of the output: the first element, and from one row to the next. This part of it belongs to the tile.
+    pub(crate) first: usize,
+    pub(crate) stride: usize,
+    /// Columns that there are; the others only fill up the panel.
+    pub(crate) filled: usize,
+    /// To what is there.
+    pub(crate) add: bool,
 }
 
 /// `y = scale * (product + minima - zero * sum)`.
@@ -89,12 +101,13 @@ pub(crate) struct FinishInt8<'a> {
     pub(crate) zero: &'a [f32],
     /// `[columns]`: of each column's weights.
     pub(crate) sum: &'a [f32],
-    /// `[groups][columns]`, or empty if the weights have none.
-    pub(crate) min: &'a [f32],
-    /// `[rows][groups]`, or empty: the sum of each group of activations, the factor of a minimum.
-    pub(crate) group_sums: &'a [f32],
 }
 
 /// The tile's floats on cache lines of their own.
+#[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct TileBuffer(pub(crate) [f32; MOST_ROWS * MOST_COLUMNS]);
+
+impl TileBuffer {
+    pub(crate) const ZERO: Self = Self([0.0; MOST_ROWS * MOST_COLUMNS]);
+}

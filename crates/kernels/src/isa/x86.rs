@@ -1,64 +1,35 @@
-//! What the instruction sets of x86 have in common: the plain loops of [`super::scalar`] compiled with their features.
+//! What the instruction sets of x86 have in common: the kernels over rows, compiled with their features.
 
-/// The functions over rows for a set of features, as safe function pointers: `x86_rows!("avx2,fma")` defines `finish`, `quantize_row`,
-/// `layer_norm`, `soft_max` and `activate` in the calling module.
+/// The functions of [`super::rows`] for vectors of the type `$lanes`, as safe function pointers in a module `rows`.
 ///
 /// The table that holds them must only be reachable on a machine that has the features.
 macro_rules! x86_rows {
-    ($features:literal) => {
+    ($features:literal, $lanes:ty) => {
         mod rows {
-            use crate::isa::{Activation, NormArgs, scalar, tile::Finish};
+            use crate::isa::{Activation, NormArgs, lanes::LANES, rows, tile::Finish};
 
-            #[target_feature(enable = $features)]
-            fn finish_(finish: &Finish<'_>, tile: &mut [f32]) {
-                scalar::finish(finish, tile);
-            }
+            type V = $lanes;
 
-            #[target_feature(enable = $features)]
-            fn quantize_row_(x: &[f32], q: &mut [i8]) -> (f32, f32) {
-                scalar::quantize_row(x, q)
-            }
-
-            #[target_feature(enable = $features)]
-            fn layer_norm_(x: &[f32], p: NormArgs<'_>, out: &mut [f32]) {
-                scalar::layer_norm(x, p, out);
-            }
-
-            #[target_feature(enable = $features)]
-            fn soft_max_(scores: &mut [f32], seen: usize, scale: f32) -> f32 {
-                scalar::soft_max(scores, seen, scale)
-            }
-
-            #[target_feature(enable = $features)]
-            fn activate_(activation: Activation, x: &mut [f32]) {
-                scalar::activate(activation, x);
-            }
-
-            pub(super) fn finish(finish: &Finish<'_>, tile: &mut [f32]) {
-                // SAFETY: the table is only reachable on a machine with these features.
-                unsafe { finish_(finish, tile) }
-            }
-
-            pub(super) fn quantize_row(x: &[f32], q: &mut [i8]) -> (f32, f32) {
-                // SAFETY: as above.
-                unsafe { quantize_row_(x, q) }
-            }
-
-            pub(super) fn layer_norm(x: &[f32], p: NormArgs<'_>, out: &mut [f32]) {
-                // SAFETY: as above.
-                unsafe { layer_norm_(x, p, out) }
-            }
-
-            pub(super) fn soft_max(scores: &mut [f32], seen: usize, scale: f32) -> f32 {
-                // SAFETY: as above.
-                unsafe { soft_max_(scores, seen, scale) }
-            }
-
-            pub(super) fn activate(activation: Activation, x: &mut [f32]) {
-                // SAFETY: as above.
-                unsafe { activate_(activation, x) }
+            crate::isa::x86::x86_rows! { $features =>
+                finish(finish: &Finish<'_>, tile: &[f32], low: &[f32]);
+                quantize_row(x: &[f32], q: &mut [i8]) -> (f32, f32);
+                layer_norm(x: &[f32], p: NormArgs<'_>, out: &mut [f32]);
+                soft_max(scores: &mut [f32], seen: usize, scale: f32) -> f32;
+                transpose(block: &[&[f32]; LANES], out: &mut [f32], stride: usize);
+                divide(x: &[f32], by: f32, out: &mut [f32]);
+                activate(activation: Activation, x: &mut [f32]);
             }
         }
+    };
+    ($features:literal => $($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+        $(pub(super) fn $name($($argument: $type),*) $(-> $result)? {
+            #[target_feature(enable = $features)]
+            fn inner($($argument: $type),*) $(-> $result)? {
+                rows::$name::<V>($($argument),*)
+            }
+            // SAFETY: the table of these functions is only reachable on a machine with the features.
+            unsafe { inner($($argument),*) }
+        })*
     };
 }
 
