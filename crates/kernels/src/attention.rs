@@ -1,6 +1,6 @@
 //! Scaled dot-product attention (Vaswani et al. 2017) over sequences of different lengths in one buffer.
 
-use std::{array, ops::Range};
+use std::ops::Range;
 
 use crate::{
     Kernels, Threads,
@@ -113,11 +113,11 @@ fn head(
         // Panels [size][columns] of keys and [keys][columns] of values; what fills up the last ones is zero.
         for (panel, rows) in keys_t.chunks_exact_mut(size * columns).zip(rows.chunks(columns)) {
             for first in (0..columns).step_by(LANES) {
-                let key = |i| match rows.get(first + i) {
-                    Some(&row) => &qkv.key.row(row as usize)[head * size..][..size],
-                    None => zeros,
-                };
-                (kernels.transpose)(&array::from_fn(key), &mut panel[first..], columns);
+                let mut block: [&[f32]; LANES] = [zeros; LANES];
+                for (key, &row) in block.iter_mut().zip(rows.iter().skip(first)) {
+                    *key = &qkv.key.row(row as usize)[head * size..][..size];
+                }
+                (kernels.transpose)(&block, &mut panel[first..], columns);
             }
         }
         if !size.is_multiple_of(columns) {
@@ -126,7 +126,10 @@ fn head(
         for (j, &row) in rows.iter().enumerate() {
             let value = &qkv.value.row(row as usize)[head * size..][..size];
             for (panel, value) in values.chunks_exact_mut(keys * columns).zip(value.chunks(columns)) {
-                panel[j * columns..][..value.len()].copy_from_slice(value);
+                let (whole, rest) = value.as_chunks::<LANES>();
+                let (out, out_rest) = panel[j * columns..][..value.len()].as_chunks_mut::<LANES>();
+                out.copy_from_slice(whole);
+                out_rest.copy_from_slice(rest);
             }
         }
         let panels = Panels::new(sequence.queries.len(), kernels.layout.rows);
@@ -142,7 +145,7 @@ fn head(
             }
             let mut totals = [0f32; MOST_ROWS];
             for ((row, total), query) in scores.chunks_exact_mut(stride).zip(&mut totals).zip(queries.clone()) {
-                *total = (kernels.soft_max)(&mut row[..most], seen(query), scale);
+                *total = (kernels.soft_max)(&mut row[..most.next_multiple_of(LANES)], seen(query), scale);
             }
             let weights = Strided { values: scores, stride, offset: 0 };
             for (at, values) in values.chunks_exact(keys * columns).enumerate() {

@@ -237,8 +237,10 @@ impl Lanes for Vector {
 
     #[inline(always)]
     fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        let mut x = rows;
         // SAFETY: see `Lanes`: the machine has the instructions.
-        unsafe { transpose_sixteen(rows.map(|row| row.0)).map(Self) }
+        unsafe { transpose_sixteen(&mut x) };
+        x
     }
 
     #[inline(always)]
@@ -256,30 +258,29 @@ impl Lanes for Vector {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn transpose_sixteen(x: [__m512; 16]) -> [__m512; 16] {
-    let pairs: [__m512; 16] = array::from_fn(|i| {
-        let (a, b) = (x[i / 2 * 2], x[i / 2 * 2 + 1]);
-        if i % 2 == 0 { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) }
-    });
+fn transpose_sixteen(x: &mut [Vector; 16]) {
+    let mut pairs = [_mm512_setzero_ps(); 16];
+    for i in (0..16).step_by(2) {
+        let (a, b) = (x[i].0, x[i + 1].0);
+        (pairs[i], pairs[i + 1]) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    }
     // Of each four rows: column c, c + 4, c + 8 and c + 12 in quarters.
-    let fours: [__m512; 16] = array::from_fn(|i| {
-        let (rows, column) = (i / 4 * 4, i % 4);
-        let (a, b) = (pairs[rows + column / 2], pairs[rows + 2 + column / 2]);
-        if column % 2 == 0 { _mm512_shuffle_ps::<0b01_00_01_00>(a, b) } else { _mm512_shuffle_ps::<0b11_10_11_10>(a, b) }
-    });
-    array::from_fn(|i| {
-        let (column, quarter) = (i % 4, i / 4);
-        let [a, b, c, d] = array::from_fn(|rows| fours[rows * 4 + column]);
-        // Quarters 0 and 2 of each, or 1 and 3; then every second of those.
-        let (low, high) = if quarter % 2 == 0 {
-            (_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d))
-        } else {
-            (_mm512_shuffle_f32x4::<0b11_01_11_01>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d))
-        };
-        if quarter < 2 {
-            _mm512_shuffle_f32x4::<0b10_00_10_00>(low, high)
-        } else {
-            _mm512_shuffle_f32x4::<0b11_01_11_01>(low, high)
+    let mut fours = [_mm512_setzero_ps(); 16];
+    for i in (0..16).step_by(4) {
+        for half in 0..2 {
+            let (a, b) = (pairs[i + half], pairs[i + 2 + half]);
+            fours[i + 2 * half] = _mm512_shuffle_ps::<0b01_00_01_00>(a, b);
+            fours[i + 2 * half + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(a, b);
         }
-    })
+    }
+    for column in 0..4 {
+        let (a, b, c, d) = (fours[column], fours[4 + column], fours[8 + column], fours[12 + column]);
+        // Quarters 0 and 2 of each, and 1 and 3; then every second of those.
+        let even = (_mm512_shuffle_f32x4::<0b10_00_10_00>(a, b), _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d));
+        let odd = (_mm512_shuffle_f32x4::<0b11_01_11_01>(a, b), _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d));
+        x[column].0 = _mm512_shuffle_f32x4::<0b10_00_10_00>(even.0, even.1);
+        x[4 + column].0 = _mm512_shuffle_f32x4::<0b10_00_10_00>(odd.0, odd.1);
+        x[8 + column].0 = _mm512_shuffle_f32x4::<0b11_01_11_01>(even.0, even.1);
+        x[12 + column].0 = _mm512_shuffle_f32x4::<0b11_01_11_01>(odd.0, odd.1);
+    }
 }

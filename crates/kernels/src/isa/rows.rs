@@ -221,13 +221,13 @@ pub(super) fn layer_norm<V: Lanes>(x: &[f32], p: NormArgs<'_>, out: &mut [f32]) 
 }
 
 /// Soft-max of the first `seen` of `scores` times `scale`, which is positive, not yet divided by its sum, which is returned. The scores after them
-/// become zero.
+/// become zero. There are whole vectors.
 #[inline(always)]
 pub(super) fn soft_max<V: Lanes>(scores: &mut [f32], seen: usize, scale: f32) -> f32 {
-    let (scores, unseen) = scores.split_at_mut(seen);
-    unseen.fill(0.0);
+    scores[seen..].fill(f32::NEG_INFINITY);
     let top = reduce::<V, _>(scores, Most).most();
     update::<V, _>(scores, ExpFrom((top, scale)));
+    scores[seen..].fill(0.0);
     total::<V, _>(scores, Sum)
 }
 
