@@ -14,7 +14,7 @@ use crate::{
     disjoint::Disjoint,
     isa::{
         Activation,
-        tile::{Finish, FinishInt8, FloatTile, Int8Tile, TileBuffer},
+        tile::{Finish, FloatTile, Int8Tile, MOST_COLUMNS, MOST_ROWS, TileBuffer},
     },
     packed::{self, Int8},
     panels::Panels,
@@ -89,7 +89,7 @@ pub struct Linear {
     k: usize,
     n: usize,
     weights: Weights,
-    /// `[n]`, filled up to whole panels with zeros; empty if there is none.
+    /// `[n]`, filled up to whole panels with zeros.
     bias: Aligned<f32>,
 }
 
@@ -141,7 +141,7 @@ impl Linear {
         } else {
             Weights::Gemm(parts.iter().map(Rows::floats).collect())
         };
-        Ok(Self { kernels, k, n, weights, bias: bias.map_or_else(Aligned::new, |bias| pad(kernels, &bias)) })
+        Ok(Self { kernels, k, n, weights, bias: pad(kernels, n, bias.as_deref().unwrap_or_default()) })
     }
 
     /// A matrix for inputs that are bytes ([`Activations::set_bytes`]): `values` is `[n, k]` in f32, quantized here to int8 with a scale of
@@ -153,7 +153,7 @@ impl Linear {
         let n = bias.len();
         assert!(n > 0 && k > 0 && values.len() == n * k, "a matrix of {n} rows of {k}, not of {} values", values.len());
         let weights = Weights::Int8(Int8::quantize(kernels.layout, n, k, values));
-        Self { kernels, k, n, weights, bias: pad(kernels, bias) }
+        Self { kernels, k, n, weights, bias: pad(kernels, n, bias) }
     }
 
     /// What it was packed for.
@@ -217,10 +217,8 @@ impl Linear {
             let rows = rows.rows(panel);
             // SAFETY: panels are apart, and each belongs to one call.
             let out = unsafe { out.part(rows.start * self.n..rows.end * self.n) };
-            if !self.bias.is_empty() {
-                for row in out.chunks_exact_mut(self.n) {
-                    row.iter_mut().zip(&*self.bias).for_each(|(y, b)| *y += b);
-                }
+            for row in out.chunks_exact_mut(self.n) {
+                row.iter_mut().zip(&*self.bias).for_each(|(y, b)| *y += b);
             }
             if let Epilogue::Activate(activation) = epilogue {
                 (self.kernels.activate)(activation, out);
@@ -272,41 +270,35 @@ impl Linear {
                 let rows_of = panels.rows(panel);
                 let size = rows_of.len() * width;
                 let (tile, mut low) = (&mut tile.0[..size], &mut low.0[..size]);
-                let int8 = match &self.weights {
+                let (scale, zero, sum): (&[f32], &[f32], &[f32]) = match &self.weights {
                     Weights::Int8(w) => {
                         let ahead = (column + 1 < columns.end).then(|| (panel - rows.start, rows.len()));
-                        let int8 = x.int8();
-                        self.int8_tile(w, int8, rows_of.clone(), column, ahead, tile);
+                        let x = x.int8();
+                        self.int8_tile(w, x, rows_of.clone(), column, ahead, tile);
                         if w.min.is_empty() {
                             low = &mut [];
                         } else {
-                            self.minima(w, int8, rows_of.clone(), column, low);
+                            self.minima(w, x, rows_of.clone(), column, low);
                         }
-                        Some(FinishInt8 {
-                            scale: &int8.scale[rows_of.clone()],
-                            zero: &int8.zero[rows_of.clone()],
-                            sum: &w.sum[first..][..width],
-                        })
+                        (&x.scale[rows_of.clone()], &x.zero[rows_of.clone()], &w.sum[first..][..width])
                     }
                     Weights::Ordered(w) => {
                         self.float_tile(w, x, rows_of.clone(), column, tile);
-                        None
+                        low = &mut [];
+                        (&[1.0; MOST_ROWS], &[0.0; MOST_ROWS], &[0.0; MOST_COLUMNS][..width])
                     }
                     Weights::Gemm(_) => unreachable!("has no tiles"),
                 };
                 let finish = Finish {
-                    columns: width,
-                    int8,
-                    bias: if self.bias.is_empty() { &[] } else { &self.bias[first..][..width] },
-                    activation: match epilogue {
-                        Epilogue::Activate(activation) => Some(activation),
-                        Epilogue::Store | Epilogue::Add => None,
-                    },
+                    scale,
+                    zero,
+                    sum,
+                    bias: &self.bias[first..][..width],
+                    epilogue,
                     out,
                     first: rows_of.start * self.n + first,
                     stride: self.n,
                     filled: width.min(self.n - first),
-                    add: epilogue == Epilogue::Add,
                 };
                 (self.kernels.finish)(&finish, tile, low);
             }
@@ -400,9 +392,9 @@ const TASKS_A_THREAD: usize = 4;
 /// Below so many multiply-adds waking another thread costs more than it saves.
 const MACS_FOR_THREADS: usize = 1 << 20;
 
-/// `bias` in whole panels.
-fn pad(kernels: &Kernels, bias: &[f32]) -> Aligned<f32> {
-    let mut padded = Aligned::zeroed(bias.len().next_multiple_of(kernels.layout.columns));
+/// `bias`, or zeros if there is none, in whole panels.
+fn pad(kernels: &Kernels, n: usize, bias: &[f32]) -> Aligned<f32> {
+    let mut padded = Aligned::zeroed(n.next_multiple_of(kernels.layout.columns));
     padded[..bias.len()].copy_from_slice(bias);
     padded
 }

@@ -189,12 +189,6 @@ impl Lanes for Pair {
     }
 
     #[inline(always)]
-    fn round(self) -> Self {
-        // SAFETY: see `Lanes`: the machine has the instruction.
-        unsafe { Self(self.0.map(|a| _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))) }
-    }
-
-    #[inline(always)]
     fn abs(self) -> Self {
         // SAFETY: see `Lanes`: the machine has the instruction.
         unsafe { Self(self.0.map(|a| _mm256_andnot_ps(_mm256_set1_ps(-0.0), a))) }

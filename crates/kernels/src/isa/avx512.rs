@@ -189,12 +189,6 @@ impl Lanes for Vector {
     }
 
     #[inline(always)]
-    fn round(self) -> Self {
-        // SAFETY: see `Lanes`: the machine has the instruction.
-        unsafe { Self(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)) }
-    }
-
-    #[inline(always)]
     fn abs(self) -> Self {
         // SAFETY: see `Lanes`: the machine has the instruction.
         unsafe { Self(_mm512_andnot_ps(_mm512_set1_ps(-0.0), self.0)) }
@@ -231,7 +225,7 @@ impl Lanes for Vector {
     fn store_levels(self, out: &mut [i8; LANES]) {
         // SAFETY: see `Lanes`: the machine has the instruction.
         unsafe {
-            _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(self.0)));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(self.0)));
         }
     }
 

@@ -22,8 +22,6 @@ pub(crate) trait Lanes: Copy {
     fn min(self, b: Self) -> Self;
     /// `self` if it is above `b`, else `b`: also where one is not a number.
     fn max(self, b: Self) -> Self;
-    /// To an integer, ties to even.
-    fn round(self) -> Self;
     fn abs(self) -> Self;
     fn copysign(self, sign: Self) -> Self;
     /// `then` where `self` is below `b`, `or` elsewhere.
@@ -32,7 +30,7 @@ pub(crate) trait Lanes: Copy {
     fn if_nan(self, then: Self, or: Self) -> Self;
     /// `self * 2^n`, where `n` is in the lowest bits of `rounded`: `1.5 * 2^23 + n`, and both `n` and the result are those of [`crate::math::exp`].
     fn times_power(self, rounded: Self) -> Self;
-    /// Integers from -128 to 127.
+    /// The nearest integers, ties to even, or -128 or 127 if they are beyond that.
     fn store_levels(self, out: &mut [i8; LANES]);
     /// Rows become columns.
     fn transpose(rows: [Self; LANES]) -> [Self; LANES];
@@ -139,11 +137,6 @@ impl Lanes for Plain {
     }
 
     #[inline(always)]
-    fn round(self) -> Self {
-        self.map(f32::round_ties_even)
-    }
-
-    #[inline(always)]
     fn abs(self) -> Self {
         self.map(f32::abs)
     }
@@ -175,7 +168,7 @@ impl Lanes for Plain {
 
     #[inline(always)]
     fn store_levels(self, out: &mut [i8; LANES]) {
-        *out = self.0.map(|level| level as i8);
+        *out = self.0.map(|level| level.round_ties_even() as i8);
     }
 
     #[inline(always)]

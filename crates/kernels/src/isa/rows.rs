@@ -10,7 +10,10 @@ use super::{
     lanes::{LANES, Lanes},
     tile::Finish,
 };
-use crate::math::{erf, exp};
+use crate::{
+    Epilogue,
+    math::{erf, exp},
+};
 
 /// What becomes of each value.
 trait Map<V: Lanes>: Copy {
@@ -156,10 +159,7 @@ map!(GeluTanh, |self, x| {
     let u = V::splat(ROOT).mul(V::splat(0.044_715).mul(x).mul(x).fma(x, x));
     x.div(V::splat(1.0).add(exp(V::splat(-2.0).mul(u))))
 });
-map!(Level((f32, f32)), |self, x| {
-    let (inverse, zero) = self.0;
-    x.mul(V::splat(inverse)).round().add(V::splat(zero)).max(V::splat(-128.0)).min(V::splat(127.0))
-});
+map!(Level((f32, f32)), |self, x| x.fma(V::splat(self.0.0), V::splat(self.0.1)));
 
 #[inline(always)]
 pub(super) fn quantize_row<V: Lanes>(x: &[f32], q: &mut [i8]) -> (f32, f32) {
@@ -269,60 +269,46 @@ pub(super) fn activate<V: Lanes>(activation: Activation, x: &mut [f32]) {
 }
 
 #[inline(always)]
-pub(super) fn finish<V: Lanes>(finish: &Finish<'_>, tile: &[f32], low: &[f32]) {
-    match finish.activation {
-        None => finish_with::<V, _>(finish, tile, low, Same),
-        Some(Activation::QuickGelu) => finish_with::<V, _>(finish, tile, low, QuickGelu),
-        Some(Activation::Gelu) => finish_with::<V, _>(finish, tile, low, Gelu),
-        Some(Activation::GeluTanh) => finish_with::<V, _>(finish, tile, low, GeluTanh),
+pub(super) fn finish<V: Lanes>(finish: &Finish<'_>, tile: &mut [f32], low: &[f32]) {
+    for (y, low) in tile.as_chunks_mut::<LANES>().0.iter_mut().zip(low.as_chunks::<LANES>().0) {
+        V::load(y).add(V::load(low)).store(y);
+    }
+    match finish.epilogue {
+        Epilogue::Store => finish_with::<V, _, false>(finish, tile, Same),
+        Epilogue::Add => finish_with::<V, _, true>(finish, tile, Same),
+        Epilogue::Activate(Activation::QuickGelu) => finish_with::<V, _, false>(finish, tile, QuickGelu),
+        Epilogue::Activate(Activation::Gelu) => finish_with::<V, _, false>(finish, tile, Gelu),
+        Epilogue::Activate(Activation::GeluTanh) => finish_with::<V, _, false>(finish, tile, GeluTanh),
     }
 }
 
 #[inline(always)]
-fn finish_with<V: Lanes, M: Map<V>>(finish: &Finish<'_>, tile: &[f32], low: &[f32], activation: M) {
-    let columns = finish.columns;
-    for r in 0..tile.len() / columns {
+fn finish_with<V: Lanes, M: Map<V>, const ADD: bool>(finish: &Finish<'_>, tile: &[f32], activation: M) {
+    let (sum, bias) = (finish.sum.as_chunks::<LANES>().0, finish.bias.as_chunks::<LANES>().0);
+    let rows = tile.chunks_exact(finish.sum.len()).zip(finish.scale).zip(finish.zero);
+    for (r, ((row, &scale), &zero)) in rows.enumerate() {
         let at = finish.first + r * finish.stride;
         // SAFETY: the caller of the tile has this part of the output to itself, and each row is let go of before the next.
         let out = unsafe { finish.out.part(at..at + finish.filled) };
-        let (chunks, rest) = out.as_chunks_mut::<LANES>();
-        for (c, out) in chunks.iter_mut().enumerate() {
-            let y = finished::<V, _>(finish, tile, low, r, c * LANES, activation);
-            if finish.add {
+        let (scale, zero) = (V::splat(scale), V::splat(-zero));
+        let (out, rest) = out.as_chunks_mut::<LANES>();
+        let mut values = row.as_chunks::<LANES>().0.iter().zip(sum).zip(bias);
+        // `out` first: the one that ends first must not take a value from the other.
+        for (out, ((y, sum), bias)) in out.iter_mut().zip(&mut values) {
+            let y = activation.of(scale.mul(zero.fma(V::load(sum), V::load(y))).add(V::load(bias)));
+            if ADD {
                 V::load(out).add(y).store(out);
             } else {
                 y.store(out);
             }
         }
-        if !rest.is_empty() {
-            let y = finished::<V, _>(finish, tile, low, r, finish.filled / LANES * LANES, activation);
-            if finish.add {
+        if let (false, Some(((y, sum), bias))) = (rest.is_empty(), values.next()) {
+            let y = activation.of(scale.mul(zero.fma(V::load(sum), V::load(y))).add(V::load(bias)));
+            if ADD {
                 V::load_part(rest).add(y).store_part(rest);
             } else {
                 y.store_part(rest);
             }
         }
     }
-}
-
-/// Sixteen finished values of row `r`, from column `c` on.
-#[inline(always)]
-fn finished<V: Lanes, M: Map<V>>(finish: &Finish<'_>, tile: &[f32], low: &[f32], r: usize, c: usize, activation: M) -> V {
-    let at = r * finish.columns + c;
-    let mut y = at_offset::<V>(tile, at);
-    if let Some(int8) = &finish.int8 {
-        if !low.is_empty() {
-            y = y.add(at_offset(low, at));
-        }
-        y = V::splat(int8.scale[r]).mul(V::splat(-int8.zero[r]).fma(at_offset(int8.sum, c), y));
-    }
-    if !finish.bias.is_empty() {
-        y = y.add(at_offset(finish.bias, c));
-    }
-    activation.of(y)
-}
-
-#[inline(always)]
-fn at_offset<V: Lanes>(x: &[f32], at: usize) -> V {
-    V::load(x[at..].first_chunk().expect("panels are whole vectors"))
 }

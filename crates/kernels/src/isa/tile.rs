@@ -1,7 +1,6 @@
 //! What the tiles of every instruction set are given.
 
-use super::Activation;
-use crate::disjoint::Disjoint;
+use crate::{Epilogue, disjoint::Disjoint};
 
 /// The largest tile of any instruction set, in rows and columns.
 pub(crate) const MOST_ROWS: usize = 6;
@@ -75,32 +74,24 @@ pub(crate) struct Tiles {
     pub(crate) float: &'static [FloatFn],
 }
 
-/// What becomes of a finished tile, `[rows][columns]`: the product of integers is scaled to floats, then bias and activation; then it goes where
-/// it belongs.
+/// What becomes of a finished tile, `[rows][columns]`: `y = scale * (product + minima - zero * sum) + bias`, and then the epilogue. A product of floats
+/// has the scale 1 and no zero point.
 pub(crate) struct Finish<'a> {
-    pub(crate) columns: usize,
-    pub(crate) int8: Option<FinishInt8<'a>>,
-    /// `[columns]`, or empty.
-    pub(crate) bias: &'a [f32],
-    pub(crate) activation: Option<Activation>,
-    pub(crate) out: &'a Disjoint<'a, f32>,
-    /// Of the output: the first element, and from one row to the next. This part of it belongs to the tile.
-    pub(crate) first: usize,
-    pub(crate) stride: usize,
-    /// Columns that there are; the others only fill up the panel.
-    pub(crate) filled: usize,
-    /// To what is there.
-    pub(crate) add: bool,
-}
-
-/// `y = scale * (product + minima - zero * sum)`.
-pub(crate) struct FinishInt8<'a> {
     /// `[rows]`: of the activations.
     pub(crate) scale: &'a [f32],
     /// `[rows]`: the zero point of the activations.
     pub(crate) zero: &'a [f32],
     /// `[columns]`: of each column's weights.
     pub(crate) sum: &'a [f32],
+    /// `[columns]`
+    pub(crate) bias: &'a [f32],
+    pub(crate) epilogue: Epilogue,
+    pub(crate) out: &'a Disjoint<'a, f32>,
+    /// Of the output: the first element, and from one row to the next. This part of it belongs to the tile.
+    pub(crate) first: usize,
+    pub(crate) stride: usize,
+    /// Columns that there are; the others only fill up the panel.
+    pub(crate) filled: usize,
 }
 
 /// The tile's floats on cache lines of their own.
