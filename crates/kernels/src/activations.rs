@@ -284,4 +284,16 @@ impl Activations {
     pub(crate) fn int8(&self) -> &Int8Rows {
         &self.int8
     }
+
+    /// The integers of a row, its scale and its zero point.
+    #[cfg(test)]
+    pub(crate) fn levels(&self, row: usize) -> (Vec<i32>, f64, f64) {
+        let Form::Int8 { k, wide, .. } = self.form else { panic!("no integers") };
+        let bytes = &self.int8.q[row * Form::row_bytes(k, wide)..];
+        let q = match wide {
+            true => bytemuck::cast_slice::<u8, i16>(&bytes[..2 * self.k]).iter().map(|&q| q.into()).collect(),
+            false => bytes[..self.k].iter().map(|&q| i32::from(q as i8)).collect(),
+        };
+        (q, f64::from(self.int8.scale[row]), f64::from(self.int8.zero[row]))
+    }
 }

@@ -494,12 +494,11 @@ mod tests {
         let x = on(&linear, x);
         let mut out = vec![f32::NAN; x.m() * n];
         linear.forward(&x, Epilogue::Store, &mut out, Threads::All);
-        let stored = x.as_int8(0, x.m()).unwrap();
         for (i, &y) in out.iter().enumerate() {
             let (row, col) = (i / n, i % n);
-            let (scale, zero) = (f64::from(stored.scale[row]), f64::from(stored.zero[row]));
+            let (q, scale, zero) = x.levels(row);
             let (mut truth, mut magnitude) = (0f64, 0f64);
-            for (&q, &w) in stored.q[row * k..][..k].iter().zip(&w[col * k..][..k]) {
+            for (&q, &w) in q.iter().zip(&w[col * k..][..k]) {
                 truth += scale * (f64::from(q) - zero) * f64::from(w);
                 // A value may be the small difference of a product and a minimum of up to the largest value of the row.
                 magnitude += scale * (f64::from(q).abs() + zero.abs());
