@@ -10,13 +10,12 @@ use crate::{
     activations::{Form, Int8Rows},
     aligned::Aligned,
     attention::Strided,
-    dense::{Floats, matmul},
     disjoint::Disjoint,
     isa::{
         Activation,
         tile::{Finish, FloatTile, Int8Tile, MOST_COLUMNS, MOST_ROWS, TileBuffer},
     },
-    packed::{self, Int8},
+    packed::{Floats, Int8},
     panels::Panels,
 };
 
@@ -97,22 +96,18 @@ pub struct Linear {
 enum Weights {
     /// Integers with the scales and minima of their format.
     Int8(Int8),
-    /// f32 in our own fixed order of summation.
-    Ordered(packed::Floats),
-    /// f32 parts, one below the other, multiplied by `gemm`.
-    Gemm(Vec<Floats>),
+    /// f32.
+    Floats(Floats),
 }
 
 impl Linear {
     /// Packs the rows of `parts`, one part below the other, for `kernels`.
     ///
-    /// Quantized parts are computed in int8. Floats are computed in f32: by `gemm`, f32 weights in place without a copy, unless `ordered` asks
-    /// for our own order of summation, as the few float weights of a quantized file need it, whose vectors must depend neither on the batch
-    /// nor on the number of threads. A mixture of both is dequantized and computed in f32, in our order.
+    /// Quantized parts are computed in int8, floats in f32. A mixture of both is dequantized and computed in f32.
     ///
     /// # Errors
     /// [`LinearError`] if a part's bytes or the bias do not fit the shape.
-    pub fn new(kernels: &'static Kernels, parts: &[Rows], bias: Option<Vec<f32>>, ordered: bool) -> Result<Self, LinearError> {
+    pub fn new(kernels: &'static Kernels, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Self, LinearError> {
         let k = parts.first().map_or(0, |part| part.k);
         let mut n = 0usize;
         for part in parts {
@@ -133,13 +128,10 @@ impl Linear {
         {
             return Err(LinearError::Bias { expected: n, found: bias.len() });
         }
-        let quantized = parts.iter().filter(|part| part.format.is_quantized()).count();
-        let weights = if quantized == parts.len() {
-            Weights::Int8(Int8::pack(kernels.layout, parts, n, k))
-        } else if ordered || quantized > 0 {
-            Weights::Ordered(packed::Floats::pack(kernels.layout, parts, n, k))
+        let weights = if parts.iter().all(|part| part.format.is_quantized()) {
+            Weights::Int8(Int8::pack(kernels, parts, n, k))
         } else {
-            Weights::Gemm(parts.iter().map(Rows::floats).collect())
+            Weights::Floats(Floats::pack(kernels, parts, n, k))
         };
         Ok(Self { kernels, k, n, weights, bias: pad(kernels, n, bias.as_deref().unwrap_or_default()) })
     }
@@ -152,7 +144,7 @@ impl Linear {
     pub fn for_bytes(kernels: &'static Kernels, k: usize, values: &[f32], bias: &[f32]) -> Self {
         let n = bias.len();
         assert!(n > 0 && k > 0 && values.len() == n * k, "a matrix of {n} rows of {k}, not of {} values", values.len());
-        let weights = Weights::Int8(Int8::quantize(kernels.layout, n, k, values));
+        let weights = Weights::Int8(Int8::quantize(kernels, n, k, values));
         Self { kernels, k, n, weights, bias: pad(kernels, n, bias) }
     }
 
@@ -175,7 +167,7 @@ impl Linear {
     pub fn precision(&self) -> Precision {
         match self.weights {
             Weights::Int8(_) => Precision::Int8,
-            Weights::Ordered(_) | Weights::Gemm(_) => Precision::F32,
+            Weights::Floats(_) => Precision::F32,
         }
     }
 
@@ -185,12 +177,11 @@ impl Linear {
                 Form::Int8 { k: w.k, group: w.group, offset: w.offset, sums: !w.min.is_empty(), wide: self.kernels.layout.wide }
             }
             // Rows that are a power of two long would share the same few places of the cache.
-            Weights::Ordered(_) => Form::Floats { stride: self.k.next_multiple_of(16) + 16 },
-            Weights::Gemm(_) => Form::Floats { stride: self.k },
+            Weights::Floats(_) => Form::Floats { stride: self.k.next_multiple_of(16) + 16 },
         }
     }
 
-    /// `x [m, k]` -> `out [m, n]`. The result of a row depends on that row alone, bit for bit, except for weights multiplied by `gemm`.
+    /// `x [m, k]` -> `out [m, n]`. The result of a row depends on that row alone, bit for bit.
     ///
     /// # Panics
     /// If `x` was not made for this linear or one like it, or `out` is not `[m, n]`.
@@ -200,40 +191,11 @@ impl Linear {
         if out.is_empty() {
             return;
         }
-        match &self.weights {
-            Weights::Gemm(parts) => self.gemm(parts, x, epilogue, out, threads),
-            Weights::Int8(_) | Weights::Ordered(_) => self.tiles(x, epilogue, out, threads),
-        }
-    }
-
-    fn gemm(&self, parts: &[Floats], x: &Activations, epilogue: Epilogue, out: &mut [f32], threads: Threads) {
-        let mut column = 0;
-        for part in parts {
-            matmul(self.k, x.floats(), part.as_slice(), self.n, column, out, epilogue == Epilogue::Add, threads);
-            column += part.as_slice().len() / self.k;
-        }
-        let (rows, out) = (Panels::new(x.m(), 8), Disjoint::new(out));
-        threads.for_each(rows.count, |panel| {
-            let rows = rows.rows(panel);
-            // SAFETY: panels are apart, and each belongs to one call.
-            let out = unsafe { out.part(rows.start * self.n..rows.end * self.n) };
-            for row in out.chunks_exact_mut(self.n) {
-                row.iter_mut().zip(&*self.bias).for_each(|(y, b)| *y += b);
-            }
-            if let Epilogue::Activate(activation) = epilogue {
-                (self.kernels.activate)(activation, out);
-            }
-        });
-    }
-
-    /// Cuts the product into tasks, for each of which a thread goes through its panels of columns, and for each of those through its panels of
-    /// rows, so that a panel of weights is read from memory once and then from the cache.
-    fn tiles(&self, x: &Activations, epilogue: Epilogue, out: &mut [f32], threads: Threads) {
         let layout = self.kernels.layout;
         let (panels, columns) = (Panels::new(x.m(), layout.rows), self.n.div_ceil(layout.columns));
         let depth = match &self.weights {
             Weights::Int8(w) => w.k * if layout.wide { 2 } else { 1 },
-            Weights::Ordered(_) | Weights::Gemm(_) => self.k * size_of::<f32>(),
+            Weights::Floats(_) => self.k * size_of::<f32>(),
         };
         // The activations of a block stay in the cache beside a panel of weights.
         let block = (ROWS_CACHED_BYTES / (depth * layout.rows)).clamp(1, panels.count);
@@ -282,12 +244,11 @@ impl Linear {
                         }
                         (&x.scale[rows_of.clone()], &x.zero[rows_of.clone()], &w.sum[first..][..width])
                     }
-                    Weights::Ordered(w) => {
+                    Weights::Floats(w) => {
                         self.float_tile(w, x, rows_of.clone(), column, tile);
                         low = &mut [];
                         (&[1.0; MOST_ROWS], &[0.0; MOST_ROWS], &[0.0; MOST_COLUMNS][..width])
                     }
-                    Weights::Gemm(_) => unreachable!("has no tiles"),
                 };
                 let finish = Finish {
                     scale,
@@ -358,7 +319,7 @@ impl Linear {
         unsafe { tiles[m - 1](&tile) };
     }
 
-    fn float_tile(&self, w: &packed::Floats, x: &Activations, rows: Range<usize>, column: usize, out: &mut [f32]) {
+    fn float_tile(&self, w: &Floats, x: &Activations, rows: Range<usize>, column: usize, out: &mut [f32]) {
         let Form::Floats { stride } = x.form() else { unreachable!("the form was compared") };
         let size = self.k * self.kernels.layout.columns;
         let x = Strided { values: x.floats(), stride, offset: rows.start * stride };
@@ -399,28 +360,6 @@ fn pad(kernels: &Kernels, n: usize, bias: &[f32]) -> Aligned<f32> {
     padded
 }
 
-impl Rows {
-    fn dequantize(&self, values: &mut [f32]) {
-        let row = self.bytes.len() / self.n;
-        values
-            .par_chunks_exact_mut(self.k)
-            .zip(self.bytes.par_chunks_exact(row))
-            .with_min_len(16)
-            .for_each(|(values, bytes)| self.format.dequantize(bytes, values));
-    }
-
-    fn floats(&self) -> Floats {
-        if self.format == Format::F32
-            && let Some(floats) = Floats::in_place(&self.bytes)
-        {
-            return floats;
-        }
-        let mut values = vec![0f32; self.n * self.k];
-        self.dequantize(&mut values);
-        Floats::Owned(values)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -430,6 +369,12 @@ mod tests {
         let mut bytes = vec![0u8; n * format.row_bytes(k).unwrap()];
         format.quantize(&values, &mut bytes);
         Rows { format, n, k, bytes: Bytes::from(bytes) }
+    }
+
+    fn dequantized(part: &Rows) -> Vec<f32> {
+        let mut values = vec![f32::NAN; part.n * part.k];
+        part.format.dequantize(&part.bytes, &mut values);
+        values
     }
 
     fn on(linear: &Linear, x: &[f32]) -> Activations {
@@ -459,37 +404,35 @@ mod tests {
         let kernels = Kernels::best();
         let part = |format, first: usize, n| rows(format, n, k, move |i| weight(first * k + i));
         let cases = [
-            (vec![part(Format::F32, 0, 5)], false, Precision::F32),
-            (vec![part(Format::F32, 0, 5)], true, Precision::F32),
-            (vec![part(Format::F16, 0, 2), part(Format::F32, 2, 3)], false, Precision::F32),
-            (vec![part(Format::Q8_0, 0, 5)], true, Precision::Int8),
-            (vec![part(Format::Q8_0, 0, 1), part(Format::Q8_0, 1, 4)], true, Precision::Int8),
-            (vec![part(Format::Q8_0, 0, 3), part(Format::BF16, 3, 2)], false, Precision::F32),
+            (vec![part(Format::F32, 0, 5)], Precision::F32),
+            (vec![part(Format::F16, 0, 2), part(Format::F32, 2, 3)], Precision::F32),
+            (vec![part(Format::Q8_0, 0, 5)], Precision::Int8),
+            (vec![part(Format::Q8_0, 0, 1), part(Format::Q8_0, 1, 4)], Precision::Int8),
+            (vec![part(Format::Q8_0, 0, 3), part(Format::BF16, 3, 2)], Precision::F32),
         ];
-        for (parts, ordered, precision) in cases {
+        for (parts, precision) in cases {
             let formats: Vec<_> = parts.iter().map(|part| part.format).collect();
-            let linear = Linear::new(kernels, &parts, bias(), ordered).unwrap();
+            let linear = Linear::new(kernels, &parts, bias()).unwrap();
             assert_eq!((linear.precision(), linear.n(), linear.k()), (precision, n, k), "{formats:?}");
             assert_eq!(run(&linear, &x, Epilogue::Store, f32::NAN), expected, "{formats:?}");
             let added: Vec<f32> = expected.iter().map(|y| y + 3.0).collect();
             assert_eq!(run(&linear, &x, Epilogue::Add, 3.0), added, "{formats:?}");
-            let mut activated = expected.clone();
-            (kernels.activate)(Activation::QuickGelu, &mut activated);
-            assert_eq!(run(&linear, &x, Epilogue::Activate(Activation::QuickGelu), f32::NAN), activated, "{formats:?}");
+            // The product of each value and 1.
+            let one = Linear::new(kernels, &[rows(Format::F32, 1, 1, |_| 1.0)], None).unwrap();
+            let activate = Epilogue::Activate(Activation::QuickGelu);
+            assert_eq!(run(&linear, &x, activate, f32::NAN), run(&one, &expected, activate, f32::NAN), "{formats:?}");
         }
     }
 
     /// The packed product against that of the values that the format stores with those that the activations do, in f64.
     fn check_product(parts: &[Rows], x: &[f32]) {
         let formats: Vec<_> = parts.iter().map(|part| part.format).collect();
-        let linear = Linear::new(Kernels::best(), parts, None, true).unwrap();
+        let linear = Linear::new(Kernels::best(), parts, None).unwrap();
         assert_eq!(linear.precision(), Precision::Int8, "{formats:?}");
         let (n, k) = (linear.n(), linear.k());
         let mut w = Vec::new();
         for part in parts {
-            let mut values = vec![f32::NAN; part.n * k];
-            part.dequantize(&mut values);
-            w.extend(values);
+            w.extend(dequantized(part));
         }
         let x = on(&linear, x);
         let mut out = vec![f32::NAN; x.m() * n];
@@ -531,10 +474,8 @@ mod tests {
     #[test]
     fn no_rows_in_are_no_rows_out() {
         for format in Format::ALL {
-            for ordered in [false, true] {
-                let linear = Linear::new(Kernels::best(), &[rows(format, 200, 256, |_| 1.0)], None, ordered).unwrap();
-                assert!(run(&linear, &[], Epilogue::Store, 0.0).is_empty(), "{format}");
-            }
+            let linear = Linear::new(Kernels::best(), &[rows(format, 200, 256, |_| 1.0)], None).unwrap();
+            assert!(run(&linear, &[], Epilogue::Store, 0.0).is_empty(), "{format}");
         }
     }
 
@@ -544,7 +485,7 @@ mod tests {
         let good = || rows(Format::Q8_0, 2, 32, |_| 1.0);
         let short = Rows { bytes: good().bytes.slice(1..), ..good() };
         let ragged = Rows { k: 33, ..good() };
-        let error = |parts: &[Rows], bias| Linear::new(kernels, parts, bias, false).unwrap_err();
+        let error = |parts: &[Rows], bias| Linear::new(kernels, parts, bias).unwrap_err();
         assert_eq!(error(&[short], None), LinearError::Size { expected: Some(68), found: 67 });
         assert_eq!(error(&[ragged], None), LinearError::Size { expected: None, found: 68 });
         assert_eq!(error(&[good(), rows(Format::F32, 1, 8, |_| 0.0)], None), LinearError::Inputs(32, 8));

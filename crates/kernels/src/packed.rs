@@ -1,12 +1,14 @@
 //! Weights as the tiles read them: panels of columns side by side, every value as the file has it.
 
+use std::array;
+
 use rayon::prelude::*;
 
 use crate::{
-    Format, Rows,
+    Format, Kernels, Rows,
     aligned::Aligned,
     format::{Block, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q6K, Q8_0},
-    isa::tile::Layout,
+    isa::{lanes::LANES, tile::Layout},
 };
 
 /// Elements that share a weight scale in most formats.
@@ -36,14 +38,14 @@ pub(crate) struct Int8 {
 
 /// The integers of a panel, a row for each column, before they are interleaved.
 struct Unpacked {
-    q: Vec<i8>,
+    q: Aligned<i8>,
     scale: Vec<f32>,
     min: Vec<f32>,
 }
 
 impl Int8 {
     /// The integers of quantized `parts`, `n` rows of `k` in all: in groups of the smallest among them, with minima if one has them.
-    pub(crate) fn pack(layout: Layout, parts: &[Rows], n: usize, k: usize) -> Self {
+    pub(crate) fn pack(kernels: &Kernels, parts: &[Rows], n: usize, k: usize) -> Self {
         let group = parts.iter().map(|part| group(part.format)).min().unwrap_or(GROUP);
         let all = |formats: &[Format]| parts.iter().all(|part| formats.contains(&part.format));
         // Q4_0 counts from -8, the others from 0.
@@ -53,20 +55,16 @@ impl Int8 {
             () => None,
         };
         let has_min = parts.iter().any(|part| has_min(part.format));
-        Self::build(layout, (n, k), group, nibbles, has_min, |mut row, q, scale, min| {
-            for part in parts {
-                if row < part.n {
-                    let bytes = part.bytes.len() / part.n;
-                    return unpack(part.format, &part.bytes[row * bytes..][..bytes], group, q, scale, min);
-                }
-                row -= part.n;
+        Self::build(kernels, (n, k), group, nibbles, has_min, |row, q, scale, min| {
+            if let Some((format, bytes)) = find(parts, row) {
+                unpack(format, bytes, group, q, scale, min);
             }
         })
     }
 
     /// Integers for `values`, `n` rows of `k`: 8 bits and a scale for each group.
-    pub(crate) fn quantize(layout: Layout, n: usize, k: usize, values: &[f32]) -> Self {
-        Self::build(layout, (n, k.next_multiple_of(GROUP)), GROUP, None, false, |row, q, scale, _| {
+    pub(crate) fn quantize(kernels: &Kernels, n: usize, k: usize, values: &[f32]) -> Self {
+        Self::build(kernels, (n, k.next_multiple_of(GROUP)), GROUP, None, false, |row, q, scale, _| {
             let row = &values[row * k..][..k];
             for ((values, q), scale) in row.chunks(GROUP).zip(q.chunks_mut(GROUP)).zip(scale) {
                 *scale = values.iter().fold(0f32, |most, v| most.max(v.abs())) / 127.0;
@@ -78,13 +76,14 @@ impl Int8 {
 
     /// `nibbles`: what to add to values that share a byte, if they do. `unpack(row, q, scale, min)` fills in a row's `[k]` and `[groups]`.
     fn build(
-        layout: Layout,
+        kernels: &Kernels,
         (n, k): (usize, usize),
         group: usize,
         nibbles: Option<i32>,
         has_min: bool,
         unpack: impl Fn(usize, &mut [i8], &mut [f32], &mut [f32]) + Sync,
     ) -> Self {
+        let layout = kernels.layout;
         let columns = layout.columns;
         let (panels, groups) = (n.div_ceil(columns), k / group);
         let (four, offset) = (nibbles.is_some(), nibbles.unwrap_or(layout.offset));
@@ -104,7 +103,11 @@ impl Int8 {
             .zip(sum.par_chunks_exact_mut(columns))
             .enumerate()
             .for_each_init(
-                || Unpacked { q: vec![0; columns * k], scale: vec![0.0; columns * groups], min: vec![0.0; columns * groups] },
+                || Unpacked {
+                    q: Aligned::zeroed(columns * k),
+                    scale: vec![0.0; columns * groups],
+                    min: vec![0.0; columns * groups],
+                },
                 |rows, (panel, (((q, scale), min), sum))| {
                     let filled = columns.min(n - panel * columns);
                     rows.q[filled * k..].fill(0);
@@ -118,11 +121,6 @@ impl Int8 {
                             &mut rows.min[c * groups..][..groups],
                         );
                     }
-                    interleave(layout, &rows.q, k, four, offset, q);
-                    transpose(&rows.scale, groups, scale);
-                    if has_min {
-                        transpose(&rows.min, groups, min);
-                    }
                     for (c, sum) in sum.iter_mut().enumerate() {
                         let at = c * groups..(c + 1) * groups;
                         // In the order of the groups, as the product is summed.
@@ -135,6 +133,11 @@ impl Int8 {
                             *sum += rows.min[at].iter().fold(0.0, |sum, min| (group as f32).mul_add(*min, sum));
                         }
                     }
+                    interleave(kernels, &mut rows.q, k, four, offset, q);
+                    transpose(&rows.scale, groups, scale);
+                    if has_min {
+                        transpose(&rows.min, groups, min);
+                    }
                 },
             );
         Self { k, group, four, offset, q, scale, min, sum }
@@ -146,21 +149,33 @@ impl Int8 {
     }
 }
 
-/// `[columns][k]` as `[k / depth][columns][depth]` bytes, or two steps of that in one.
-fn interleave(layout: Layout, rows: &[i8], k: usize, four: bool, offset: i32, out: &mut [u8]) {
-    let Layout { columns, depth, .. } = layout;
-    let step = columns * depth;
-    for (c, row) in rows.chunks_exact(k).enumerate() {
-        for (s, values) in row.chunks_exact(depth).enumerate() {
-            let at = if four { s / 2 } else { s } * step + c * depth;
-            for (out, &q) in out[at..][..depth].iter_mut().zip(values) {
-                let q = (i32::from(q) + offset) as u8;
-                match (four, s % 2) {
-                    (false, _) => *out = q,
-                    (true, 0) => *out = q,
-                    (true, _) => *out |= q << 4,
-                }
+/// Rows `[columns][k]` as `[k / depth][columns][depth]` bytes, or two steps of that in one. The rows are lost.
+fn interleave(kernels: &Kernels, rows: &mut [i8], k: usize, four: bool, offset: i32, out: &mut [u8]) {
+    let Layout { columns, depth, .. } = kernels.layout;
+    rows.iter_mut().for_each(|q| *q = q.wrapping_add(offset as i8));
+    let mut len = k;
+    if four {
+        // In place: half a row, its values and those `depth` after them in the upper halves.
+        len /= 2;
+        for row in rows.chunks_exact_mut(k) {
+            for i in 0..len {
+                let at = i / depth * 2 * depth + i % depth;
+                row[i] = row[at] | row[at + depth] << 4;
             }
+        }
+    }
+    if depth == size_of::<f32>() {
+        // Four bytes change places as a float does, which nobody looks into.
+        let rows: &[f32] = bytemuck::cast_slice(rows);
+        let out: &mut [f32] = bytemuck::cast_slice_mut(out);
+        for first in (0..columns).step_by(LANES) {
+            let row = |i| &rows[(first + i) * k / depth..][..len / depth];
+            (kernels.transpose)(&array::from_fn(row), &mut out[first..], columns);
+        }
+    } else {
+        for (c, row) in rows.chunks_exact(k).enumerate() {
+            let steps = row[..len].chunks_exact(depth).enumerate();
+            steps.for_each(|(s, values)| out[(s * columns + c) * depth..][..depth].copy_from_slice(bytemuck::cast_slice(values)));
         }
     }
 }
@@ -219,26 +234,38 @@ fn unpack_blocks<const LEN: usize, B: Block<LEN>>(bytes: &[u8], group: usize, q:
 pub(crate) struct Floats(pub(crate) Aligned<f32>);
 
 impl Floats {
-    pub(crate) fn pack(layout: Layout, parts: &[Rows], n: usize, k: usize) -> Self {
-        let columns = layout.columns;
+    /// The values of `parts`, `n` rows of `k` in all.
+    pub(crate) fn pack(kernels: &Kernels, parts: &[Rows], n: usize, k: usize) -> Self {
+        let columns = kernels.layout.columns;
         let mut panels = Aligned::zeroed(n.div_ceil(columns) * k * columns);
         panels.par_chunks_exact_mut(k * columns).enumerate().for_each_init(
-            || vec![0f32; k],
-            |values, (panel, out)| {
-                for c in 0..columns.min(n - panel * columns) {
-                    let mut row = panel * columns + c;
-                    for part in parts {
-                        if row < part.n {
-                            let bytes = part.bytes.len() / part.n;
-                            part.format.dequantize(&part.bytes[row * bytes..][..bytes], values);
-                            break;
+            || vec![0f32; LANES * k],
+            |rows, (panel, out)| {
+                for first in (0..columns).step_by(LANES) {
+                    let at = panel * columns + first;
+                    for (i, row) in rows.chunks_exact_mut(k).enumerate() {
+                        match find(parts, at + i) {
+                            Some((format, bytes)) => format.dequantize(bytes, row),
+                            None => row.fill(0.0),
                         }
-                        row -= part.n;
                     }
-                    values.iter().enumerate().for_each(|(i, v)| out[i * columns + c] = *v);
+                    let row = |i| &rows[i * k..][..k];
+                    (kernels.transpose)(&array::from_fn(row), &mut out[first..], columns);
                 }
             },
         );
         Self(panels)
     }
+}
+
+/// Row `row` of all parts, one below the other.
+fn find(parts: &[Rows], mut row: usize) -> Option<(Format, &[u8])> {
+    for part in parts {
+        if row < part.n {
+            let bytes = part.bytes.len() / part.n;
+            return Some((part.format, &part.bytes[row * bytes..][..bytes]));
+        }
+        row -= part.n;
+    }
+    None
 }

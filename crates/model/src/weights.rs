@@ -134,7 +134,7 @@ impl Loader<'_> {
 
     /// Packs rows that are already checked; `id` is for the message.
     fn pack(&self, id: Id, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Linear, Error> {
-        Linear::new(self.kernels, parts, bias, self.weights.is_quantized()).map_err(|error| Error::Linear {
+        Linear::new(self.kernels, parts, bias).map_err(|error| Error::Linear {
             file: self.weights.path().to_owned(),
             name: id.name(),
             error,

@@ -37,7 +37,6 @@ pub(super) static KERNELS: Kernels = Kernels {
     divide: rows::divide,
     group_sums: group_sums,
     transpose: rows::transpose,
-    activate: rows::activate,
 };
 
 /// Tiles of floats, also for the sets above this one whose vectors are as long.

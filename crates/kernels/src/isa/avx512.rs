@@ -43,7 +43,6 @@ pub(super) static KERNELS: Kernels = Kernels {
     divide: rows::divide,
     group_sums: avx2::group_sums,
     transpose: rows::transpose,
-    activate: rows::activate,
 };
 
 /// # Safety

@@ -47,7 +47,6 @@ macro_rules! tiles {
                 divide: rows::divide,
                 group_sums: avx2::group_sums,
                 transpose: rows::transpose,
-                activate: rows::activate,
             };
 
             /// # Safety

@@ -134,8 +134,6 @@ pub struct Kernels {
     pub(crate) group_sums: fn(&[i8], usize, &mut [i32]),
     /// `(rows, out, stride)`: sixteen rows of the same length as columns, `out[i * stride + row]`.
     pub(crate) transpose: fn(&[&[f32]; lanes::LANES], &mut [f32], usize),
-    /// In place.
-    pub(crate) activate: fn(Activation, &mut [f32]),
 }
 
 impl Kernels {

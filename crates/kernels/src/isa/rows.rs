@@ -260,15 +260,6 @@ pub(super) fn divide<V: Lanes>(x: &[f32], by: f32, out: &mut [f32]) {
 }
 
 #[inline(always)]
-pub(super) fn activate<V: Lanes>(activation: Activation, x: &mut [f32]) {
-    match activation {
-        Activation::QuickGelu => update::<V, _>(x, QuickGelu),
-        Activation::Gelu => update::<V, _>(x, Gelu),
-        Activation::GeluTanh => update::<V, _>(x, GeluTanh),
-    }
-}
-
-#[inline(always)]
 pub(super) fn finish<V: Lanes>(finish: &Finish<'_>, tile: &mut [f32], low: &[f32]) {
     for (y, low) in tile.as_chunks_mut::<LANES>().0.iter_mut().zip(low.as_chunks::<LANES>().0) {
         V::load(y).add(V::load(low)).store(y);

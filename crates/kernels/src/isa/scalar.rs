@@ -24,7 +24,6 @@ pub(super) static KERNELS: Kernels = Kernels {
     divide: rows::divide::<Plain>,
     group_sums,
     transpose: rows::transpose::<Plain>,
-    activate: rows::activate::<Plain>,
 };
 
 const COLUMNS: usize = 16;

@@ -6,7 +6,7 @@
 macro_rules! x86_rows {
     ($features:literal, $lanes:ty) => {
         mod rows {
-            use crate::isa::{Activation, NormArgs, lanes::LANES, rows, tile::Finish};
+            use crate::isa::{NormArgs, lanes::LANES, rows, tile::Finish};
 
             type V = $lanes;
 
@@ -17,7 +17,6 @@ macro_rules! x86_rows {
                 soft_max(scores: &mut [f32], seen: usize, scale: f32) -> f32;
                 transpose(block: &[&[f32]; LANES], out: &mut [f32], stride: usize);
                 divide(x: &[f32], by: f32, out: &mut [f32]);
-                activate(activation: Activation, x: &mut [f32]);
             }
         }
     };
