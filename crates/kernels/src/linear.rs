@@ -3,7 +3,6 @@
 use std::{fmt, ops::Range};
 
 use bytes::Bytes;
-use rayon::prelude::*;
 
 use crate::{
     Activations, Format, Kernels, Precision, Threads,

@@ -189,58 +189,56 @@ impl Lanes for Pair {
 
     #[inline(always)]
     fn abs(self) -> Self {
-        // SAFETY: see `Lanes`: the machine has the instruction.
-        unsafe { Self(self.0.map(|a| _mm256_andnot_ps(_mm256_set1_ps(-0.0), a))) }
+        let Self([a, b]) = self;
+        // SAFETY: see `Lanes`: the machine has the instructions.
+        unsafe {
+            let bit = _mm256_set1_ps(-0.0);
+            Self([_mm256_andnot_ps(bit, a), _mm256_andnot_ps(bit, b)])
+        }
     }
 
     #[inline(always)]
     fn copysign(self, sign: Self) -> Self {
-        // SAFETY: see `Lanes`: the machine has the instruction.
+        let Self([a, b]) = self.abs();
+        // SAFETY: see `Lanes`: the machine has the instructions.
         unsafe {
             let bit = _mm256_set1_ps(-0.0);
-            let copy = |a, sign| _mm256_or_ps(_mm256_andnot_ps(bit, a), _mm256_and_ps(bit, sign));
-            Self([copy(self.0[0], sign.0[0]), copy(self.0[1], sign.0[1])])
+            Self([_mm256_or_ps(a, _mm256_and_ps(bit, sign.0[0])), _mm256_or_ps(b, _mm256_and_ps(bit, sign.0[1]))])
         }
     }
 
     #[inline(always)]
     fn if_less(self, b: Self, then: Self, or: Self) -> Self {
-        // SAFETY: see `Lanes`: the machine has the instruction.
+        // SAFETY: see `Lanes`: the machine has the instructions.
         unsafe {
-            let pick = |a, b, then, or| _mm256_blendv_ps(or, then, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b));
-            Self([pick(self.0[0], b.0[0], then.0[0], or.0[0]), pick(self.0[1], b.0[1], then.0[1], or.0[1])])
+            let low = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0[0], b.0[0]);
+            let high = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0[1], b.0[1]);
+            Self([_mm256_blendv_ps(or.0[0], then.0[0], low), _mm256_blendv_ps(or.0[1], then.0[1], high)])
         }
     }
 
     #[inline(always)]
     fn if_nan(self, then: Self, or: Self) -> Self {
-        // SAFETY: see `Lanes`: the machine has the instruction.
+        // SAFETY: see `Lanes`: the machine has the instructions.
         unsafe {
-            let pick = |a, then, or| _mm256_blendv_ps(or, then, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a));
-            Self([pick(self.0[0], then.0[0], or.0[0]), pick(self.0[1], then.0[1], or.0[1])])
+            let low = _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0[0], self.0[0]);
+            let high = _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0[1], self.0[1]);
+            Self([_mm256_blendv_ps(or.0[0], then.0[0], low), _mm256_blendv_ps(or.0[1], then.0[1], high)])
         }
     }
 
     #[inline(always)]
     fn times_power(self, rounded: Self) -> Self {
-        // SAFETY: see `Lanes`: the machine has the instruction.
-        unsafe {
-            let power = |e| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(e, _mm256_set1_epi32(127))));
-            let times = |p, rounded| {
-                let n = _mm256_sub_epi32(_mm256_castps_si256(rounded), _mm256_set1_epi32(0x4b40_0000));
-                let half = _mm256_srai_epi32::<1>(n);
-                _mm256_mul_ps(_mm256_mul_ps(p, power(half)), power(_mm256_sub_epi32(n, half)))
-            };
-            Self([times(self.0[0], rounded.0[0]), times(self.0[1], rounded.0[1])])
-        }
+        // SAFETY: see `Lanes`: the machine has the instructions.
+        unsafe { Self([times_power(self.0[0], rounded.0[0]), times_power(self.0[1], rounded.0[1])]) }
     }
 
     #[inline(always)]
     fn store_levels(self, out: &mut [i8; LANES]) {
-        // SAFETY: see `Lanes`: the machine has the instruction.
+        // SAFETY: see `Lanes`: the machine has the instructions.
         unsafe {
-            let [low, high] = self.0.map(|a| _mm256_cvtps_epi32(a));
-            // Packing works within halves of a register.
+            let (low, high) = (_mm256_cvtps_epi32(self.0[0]), _mm256_cvtps_epi32(self.0[1]));
+            // Packing works within halves of a register, and saturates.
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
             let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
             _mm_storeu_si128(out.as_mut_ptr().cast(), bytes);
@@ -249,13 +247,18 @@ impl Lanes for Pair {
 
     #[inline(always)]
     fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
-        // Quarters of eight by eight; those off the diagonal change places.
-        let quarter = |first: usize, half: usize| {
-            // SAFETY: see `Lanes`: the machine has the instructions.
-            unsafe { transpose_eight(array::from_fn(|i| rows[first + i].0[half])) }
-        };
-        let (a, b, c, d) = (quarter(0, 0), quarter(0, 1), quarter(8, 0), quarter(8, 1));
-        array::from_fn(|i| if i < 8 { Self([a[i], c[i]]) } else { Self([b[i - 8], d[i - 8]]) })
+        let mut x = rows;
+        // SAFETY: see `Lanes`: the machine has the instructions.
+        unsafe {
+            for (first, half) in [(0, 0), (0, 1), (8, 0), (8, 1)] {
+                transpose_eight(&mut x, first, half);
+            }
+        }
+        // The quarters off the diagonal change places.
+        for i in 0..8 {
+            (x[i].0[1], x[i + 8].0[0]) = (x[i + 8].0[0], x[i].0[1]);
+        }
+        x
     }
 
     #[inline(always)]
@@ -269,6 +272,18 @@ impl Lanes for Pair {
         // SAFETY: see `Lanes`: the machine has the instructions.
         unsafe { most_eight(_mm256_max_ps(self.0[0], self.0[1])) }
     }
+}
+
+/// `p * 2^n` in two factors, since `n` reaches 128 and 2^128 is no f32.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn times_power(p: __m256, rounded: __m256) -> __m256 {
+    let bias = _mm256_set1_epi32(127);
+    let n = _mm256_sub_epi32(_mm256_castps_si256(rounded), _mm256_set1_epi32(0x4b40_0000));
+    let half = _mm256_srai_epi32::<1>(n);
+    let first = _mm256_slli_epi32::<23>(_mm256_add_epi32(half, bias));
+    let second = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_sub_epi32(n, half), bias));
+    _mm256_mul_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(first)), _mm256_castsi256_ps(second))
 }
 
 /// Lane `i` with `i + 4`, then `i + 2`, `i + 1`.
@@ -289,23 +304,28 @@ pub(super) fn most_eight(x: __m256) -> f32 {
     _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
 }
 
+/// Turns the eight rows from `first` on of one half.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn transpose_eight(x: [__m256; 8]) -> [__m256; 8] {
-    let pairs: [__m256; 8] = array::from_fn(|i| {
-        let (a, b) = (x[i / 2 * 2], x[i / 2 * 2 + 1]);
-        if i % 2 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) }
-    });
-    // Rows 0 to 3 and 4 to 7: columns 0 and 4, 1 and 5, 2 and 6, 3 and 7 in halves.
-    let fours: [__m256; 8] = array::from_fn(|i| {
-        let (half, column) = (i / 4 * 4, i % 4);
-        let (a, b) = (pairs[half + column / 2], pairs[half + 2 + column / 2]);
-        if column % 2 == 0 { _mm256_shuffle_ps::<0b01_00_01_00>(a, b) } else { _mm256_shuffle_ps::<0b11_10_11_10>(a, b) }
-    });
-    array::from_fn(|i| {
-        let (a, b) = (fours[i % 4], fours[i % 4 + 4]);
-        if i < 4 { _mm256_permute2f128_ps::<0x20>(a, b) } else { _mm256_permute2f128_ps::<0x31>(a, b) }
-    })
+fn transpose_eight(x: &mut [Pair; LANES], first: usize, half: usize) {
+    let mut pairs = [_mm256_setzero_ps(); 8];
+    for i in (0..8).step_by(2) {
+        let (a, b) = (x[first + i].0[half], x[first + i + 1].0[half]);
+        (pairs[i], pairs[i + 1]) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    }
+    // Of each four rows: columns 0 and 4, 1 and 5, 2 and 6, 3 and 7 in halves.
+    let mut fours = [_mm256_setzero_ps(); 8];
+    for i in [0, 4] {
+        for j in 0..2 {
+            let (a, b) = (pairs[i + j], pairs[i + 2 + j]);
+            fours[i + 2 * j] = _mm256_shuffle_ps::<0b01_00_01_00>(a, b);
+            fours[i + 2 * j + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(a, b);
+        }
+    }
+    for i in 0..4 {
+        x[first + i].0[half] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+        x[first + i + 4].0[half] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+    }
 }
 
 /// Of groups of 16 or 32: what `vpsadbw` sums of the bytes made unsigned, less what made them so.
