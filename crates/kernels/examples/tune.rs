@@ -75,13 +75,20 @@ fn main() {
                 continue;
             }
             for ordered in [true] {
-                if ordered && format != Format::F32 {
-                    continue;
-                }
                 let mut bytes = vec![0u8; n * format.row_bytes(k).unwrap()];
                 format.quantize(&weights, &mut bytes);
                 let rows = [Rows { format, n, k, bytes: Bytes::from(bytes) }];
-                let linear = Linear::new(kernels, &rows, Some(vec![0.5; n])).unwrap();
+                let linear = Linear::grouped(
+                    kernels,
+                    &rows,
+                    Some(vec![0.5; n]),
+                    if std::env::var("COARSE").is_ok() {
+                        edgeclip_kernels::Groups::Coarse
+                    } else {
+                        edgeclip_kernels::Groups::Stored
+                    },
+                )
+                .unwrap();
                 let (mut a, mut out) = (Activations::default(), vec![0f32; m * n]);
                 let (gain, shift) = (vec![1.0; k], vec![0.0; k]);
                 let t_set = time(|| {

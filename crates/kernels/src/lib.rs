@@ -34,5 +34,5 @@ mod threads;
 pub use activations::{Activations, Norm, Precision, layer_norm};
 pub use format::{Format, UnknownFormat};
 pub use isa::{Activation, Isa, Kernels, UnsupportedIsa};
-pub use linear::{Epilogue, Linear, LinearError, Rows};
+pub use linear::{Epilogue, Groups, Linear, LinearError, Rows};
 pub use threads::Threads;

@@ -42,6 +42,17 @@ pub enum Epilogue {
     Activate(Activation),
 }
 
+/// Which values of a row of quantized weights share a scale.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Groups {
+    /// Those that do in the file: every weight keeps its value.
+    #[default]
+    Stored,
+    /// Where the weights take 8 bits and have no minima: a whole row, or else 128 or 64 values, if quantizing them anew changes the matrix by
+    /// less than the bound in docs/kernels.md. Fewer scales to multiply with are faster.
+    Coarse,
+}
+
 /// A matrix that cannot be packed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -100,13 +111,26 @@ enum Weights {
 }
 
 impl Linear {
-    /// Packs the rows of `parts`, one part below the other, for `kernels`.
+    /// Packs the rows of `parts`, one part below the other, for `kernels`, every value as it is.
     ///
     /// Quantized parts are computed in int8, floats in f32. A mixture of both is dequantized and computed in f32.
     ///
     /// # Errors
     /// [`LinearError`] if a part's bytes or the bias do not fit the shape.
     pub fn new(kernels: &'static Kernels, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Self, LinearError> {
+        Self::grouped(kernels, parts, bias, Groups::Stored)
+    }
+
+    /// As [`Linear::new`], with a choice of the groups that share a weight scale.
+    ///
+    /// # Errors
+    /// As [`Linear::new`].
+    pub fn grouped(
+        kernels: &'static Kernels,
+        parts: &[Rows],
+        bias: Option<Vec<f32>>,
+        groups: Groups,
+    ) -> Result<Self, LinearError> {
         let k = parts.first().map_or(0, |part| part.k);
         let mut n = 0usize;
         for part in parts {
@@ -128,7 +152,7 @@ impl Linear {
             return Err(LinearError::Bias { expected: n, found: bias.len() });
         }
         let weights = if parts.iter().all(|part| part.format.is_quantized()) {
-            Weights::Int8(Int8::pack(kernels, parts, n, k))
+            Weights::Int8(Int8::pack(kernels, parts, n, k, groups))
         } else {
             Weights::Floats(Floats::pack(kernels, parts, n, k))
         };
@@ -150,6 +174,14 @@ impl Linear {
     /// What it was packed for.
     pub fn kernels(&self) -> &'static Kernels {
         self.kernels
+    }
+
+    /// How many values of a row share a weight scale; `None` for floats.
+    pub fn group(&self) -> Option<usize> {
+        match &self.weights {
+            Weights::Int8(w) => Some(w.group),
+            Weights::Floats(_) => None,
+        }
     }
 
     /// Outputs.

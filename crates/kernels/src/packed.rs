@@ -5,10 +5,11 @@ use std::array;
 use rayon::prelude::*;
 
 use crate::{
-    Format, Kernels, Rows,
+    Format, Groups, Kernels, Rows,
     aligned::Aligned,
     format::{Block, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q6K, Q8_0},
     isa::{lanes::LANES, tile::Layout},
+    scratch::{self, Scratch},
 };
 
 /// Elements that share a weight scale in most formats.
@@ -45,7 +46,7 @@ struct Unpacked {
 
 impl Int8 {
     /// The integers of quantized `parts`, `n` rows of `k` in all: in groups of the smallest among them, with minima if one has them.
-    pub(crate) fn pack(kernels: &Kernels, parts: &[Rows], n: usize, k: usize) -> Self {
+    pub(crate) fn pack(kernels: &Kernels, parts: &[Rows], n: usize, k: usize, groups: Groups) -> Self {
         let group = parts.iter().map(|part| group(part.format)).min().unwrap_or(GROUP);
         let all = |formats: &[Format]| parts.iter().all(|part| formats.contains(&part.format));
         // Q4_0 counts from -8, the others from 0.
@@ -55,6 +56,21 @@ impl Int8 {
             () => None,
         };
         let has_min = parts.iter().any(|part| has_min(part.format));
+        if groups == Groups::Coarse
+            && nibbles.is_none()
+            && !has_min
+            && let Some(group) = coarse(parts, k)
+        {
+            return Self::build(kernels, (n, k), group, None, false, |row, q, scale, _| {
+                if let Some((format, bytes)) = find(parts, row) {
+                    scratch::with(|Scratch { floats: [values, ..], .. }| {
+                        values.resize(k);
+                        format.dequantize(bytes, values);
+                        quantize_groups(values, group, q, scale);
+                    });
+                }
+            });
+        }
         Self::build(kernels, (n, k), group, nibbles, has_min, |row, q, scale, min| {
             if let Some((format, bytes)) = find(parts, row) {
                 unpack(format, bytes, group, q, scale, min);
@@ -65,12 +81,7 @@ impl Int8 {
     /// Integers for `values`, `n` rows of `k`: 8 bits and a scale for each group.
     pub(crate) fn quantize(kernels: &Kernels, n: usize, k: usize, values: &[f32]) -> Self {
         Self::build(kernels, (n, k.next_multiple_of(GROUP)), GROUP, None, false, |row, q, scale, _| {
-            let row = &values[row * k..][..k];
-            for ((values, q), scale) in row.chunks(GROUP).zip(q.chunks_mut(GROUP)).zip(scale) {
-                *scale = values.iter().fold(0f32, |most, v| most.max(v.abs())) / 127.0;
-                let inverse = if *scale > 0.0 { 1.0 / *scale } else { 0.0 };
-                q.iter_mut().zip(values).for_each(|(q, v)| *q = (v * inverse).round_ties_even() as i8);
-            }
+            quantize_groups(&values[row * k..][..k], GROUP, q, scale);
         })
     }
 
@@ -148,6 +159,45 @@ impl Int8 {
         columns * self.k / if self.four { 2 } else { 1 }
     }
 }
+
+/// The simple rule: the largest of a group becomes 127.
+fn quantize_groups(values: &[f32], group: usize, q: &mut [i8], scale: &mut [f32]) {
+    for ((values, q), scale) in values.chunks(group).zip(q.chunks_mut(group)).zip(scale) {
+        *scale = values.iter().fold(0f32, |most, v| most.max(v.abs())) / 127.0;
+        let inverse = if *scale > 0.0 { 1.0 / *scale } else { 0.0 };
+        q.iter_mut().zip(values).for_each(|(q, v)| *q = (v * inverse).round_ties_even() as i8);
+    }
+}
+
+/// The largest group that changes the matrix by less than [`COARSE_ERROR`]: a row, 128 or 64.
+fn coarse(parts: &[Rows], k: usize) -> Option<usize> {
+    let fits = |group: usize| {
+        let rows = parts.iter().flat_map(|part| (0..part.n).map(move |row| (part, row))).collect::<Vec<_>>();
+        let (error, size) = rows
+            .par_iter()
+            .with_min_len(16)
+            .map_init(
+                || (vec![0f32; k], vec![0i8; k], vec![0f32; k / group]),
+                |(values, q, scale), (part, row)| {
+                    let bytes = part.bytes.len() / part.n;
+                    part.format.dequantize(&part.bytes[row * bytes..][..bytes], values);
+                    quantize_groups(values, group, q, scale);
+                    let mut sums = (0f64, 0f64);
+                    for (i, (&v, &q)) in values.iter().zip(&*q).enumerate() {
+                        let error = v - scale[i / group] * f32::from(q);
+                        sums = (sums.0 + f64::from(error * error), sums.1 + f64::from(v * v));
+                    }
+                    sums
+                },
+            )
+            .reduce(|| (0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+        error.sqrt() <= COARSE_ERROR * size.sqrt()
+    };
+    [k, 128, 64].into_iter().filter(|&group| k.is_multiple_of(group) && group > GROUP).find(|&group| fits(group))
+}
+
+/// How much quantizing anew may change a matrix, in root mean squares: what eight bits change in activations is more (docs/kernels.md).
+const COARSE_ERROR: f64 = 0.01;
 
 /// Rows `[columns][k]` as `[k / depth][columns][depth]` bytes, or two steps of that in one. The rows are lost.
 fn interleave(kernels: &Kernels, rows: &mut [i8], k: usize, four: bool, offset: i32, out: &mut [u8]) {

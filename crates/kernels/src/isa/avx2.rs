@@ -328,15 +328,13 @@ fn transpose_eight(x: &mut [Pair; LANES], first: usize, half: usize) {
     }
 }
 
-/// Of groups of 16 or 32: what `vpsadbw` sums of the bytes made unsigned, less what made them so.
+/// Of groups of whole sixteens: what `vpsadbw` sums of the bytes made unsigned, less what made them so.
 pub(super) fn group_sums(q: &[i8], group: usize, sums: &mut [i32]) {
     #[target_feature(enable = "avx2,fma")]
     fn inner(q: &[i8], group: usize, sums: &mut [i32]) {
-        assert!(group == 16 || group == 32, "groups of {group}");
-        let halves = group / 16;
         for (q, sum) in q.chunks_exact(group).zip(sums) {
             let mut total = _mm_setzero_si128();
-            for q in q.as_chunks::<16>().0.iter().take(halves) {
+            for q in q.as_chunks::<16>().0 {
                 // SAFETY: sixteen bytes are there.
                 let q = unsafe { _mm_loadu_si128(q.as_ptr().cast()) };
                 total = _mm_add_epi32(total, _mm_sad_epu8(_mm_xor_si128(q, _mm_set1_epi8(-128)), _mm_setzero_si128()));

@@ -130,7 +130,7 @@ pub struct Kernels {
     pub(crate) soft_max: fn(&mut [f32], usize, f32) -> f32,
     /// `(x, by, out)`: `out = x / by`.
     pub(crate) divide: fn(&[f32], f32, &mut [f32]),
-    /// `(q, group, sums)`: the sum of each group; a group is 16 or 32 long.
+    /// `(q, group, sums)`: the sum of each group; a group is a multiple of 16.
     pub(crate) group_sums: fn(&[i8], usize, &mut [i32]),
     /// `(rows, out, stride)`: sixteen rows of the same length as columns, `out[i * stride + row]`.
     pub(crate) transpose: fn(&[&[f32]; lanes::LANES], &mut [f32], usize),
