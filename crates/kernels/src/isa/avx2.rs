@@ -7,7 +7,7 @@ use super::{
     Isa, Kernels,
     lanes::{LANES, Lanes},
     tile::{FloatTile, Int8Tile, Layout, Tiles},
-    x86::x86_rows,
+    x86::{opaque, x86_rows},
 };
 
 const COLUMNS: usize = 16;
@@ -84,6 +84,7 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
                     step(both.map(|w| _mm256_cvtepi8_epi16(w)));
                 }
             }
+            let out = opaque(out);
             let scales = [_mm256_load_ps(scale), _mm256_load_ps(scale.add(8))];
             scale = scale.add(COLUMNS);
             for r in 0..M {

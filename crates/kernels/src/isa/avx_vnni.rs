@@ -6,7 +6,7 @@ use std::{arch::x86_64::*, array};
 use super::{
     Isa, Kernels, avx2,
     tile::{Int8Tile, Layout, Tiles},
-    x86::x86_rows,
+    x86::{opaque, x86_rows},
 };
 
 const COLUMNS: usize = 16;
@@ -88,6 +88,7 @@ macro_rules! tiles {
                                 step(both);
                             }
                         }
+                        let out = opaque(out);
                         let scales = [_mm256_load_ps(scale), _mm256_load_ps(scale.add(8))];
                         scale = scale.add(COLUMNS);
                         for r in 0..M {

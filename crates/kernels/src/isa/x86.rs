@@ -1,5 +1,7 @@
 //! What the instruction sets of x86 have in common: the kernels over rows, compiled with their features.
 
+use std::arch::asm;
+
 /// The functions of [`super::rows`] for vectors of the type `$lanes`, as safe function pointers in a module `rows`.
 ///
 /// The table that holds them must only be reachable on a machine that has the features.
@@ -33,3 +35,12 @@ macro_rules! x86_rows {
 }
 
 pub(super) use x86_rows;
+
+/// The same pointer, of whose memory the compiler knows nothing any more: sums that lie there stay there between groups, where the compiler
+/// would rather keep them in registers that it does not have.
+#[inline(always)]
+pub(super) fn opaque(mut pointer: *mut f32) -> *mut f32 {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {0} */", inout(reg) pointer, options(nostack, preserves_flags)) };
+    pointer
+}
