@@ -204,9 +204,13 @@ impl Linear {
 
     pub(crate) fn form(&self) -> Form {
         match &self.weights {
-            Weights::Int8(w) => {
-                Form::Int8 { k: w.k, group: w.group, offset: w.offset, sums: !w.min.is_empty(), wide: self.kernels.layout.wide }
-            }
+            Weights::Int8(w) => Form::Int8 {
+                k: w.k,
+                group: w.group,
+                offset: w.offset,
+                sums: !w.min.is_empty(),
+                wide: self.kernels.layout.is_wide(w.four),
+            },
             // Rows that are a power of two long would share the same few places of the cache.
             Weights::Floats(_) => Form::Floats { stride: self.k.next_multiple_of(16) + 16 },
         }
@@ -225,7 +229,7 @@ impl Linear {
         let layout = self.kernels.layout;
         let (panels, columns) = (Panels::new(x.m(), layout.rows), self.n.div_ceil(layout.columns));
         let depth = match &self.weights {
-            Weights::Int8(w) => w.k * if layout.wide { 2 } else { 1 },
+            Weights::Int8(w) => w.k * if layout.is_wide(w.four) { 2 } else { 1 },
             Weights::Floats(_) => self.k * size_of::<f32>(),
         };
         // The activations of a block stay in the cache beside a panel of weights.
@@ -321,7 +325,7 @@ impl Linear {
         let q = &w.q[column * bytes..][..bytes];
         let scale = &w.scale[column * groups * width..][..groups * width];
         let start = &x.start[rows.start * groups..rows.end * groups];
-        let stride = Form::row_bytes(w.k, layout.wide);
+        let stride = Form::row_bytes(w.k, layout.is_wide(w.four));
         let x = &x.q[rows.start * stride..rows.end * stride];
         let (ahead, lines) = match ahead {
             Some((tile, tiles)) => {
@@ -330,7 +334,9 @@ impl Linear {
             }
             None => (q.as_ptr(), 0),
         };
-        assert!(out.len() == m * width && w.group.is_multiple_of(2 * layout.depth));
+        // Sums of 4 bits are only known to fit for the groups that the formats have.
+        assert!(!w.four || w.group == 32);
+        assert!(out.len() == m * width && w.group.is_multiple_of(2 * layout.depth(w.four)));
         let tile = Int8Tile {
             x: x.as_ptr(),
             stride,
@@ -338,7 +344,7 @@ impl Linear {
             w: q.as_ptr(),
             scale: scale.as_ptr(),
             groups,
-            steps: w.group / layout.depth,
+            steps: w.group / layout.depth(w.four),
             ahead,
             lines,
             out: out.as_mut_ptr(),

@@ -8,7 +8,7 @@ use crate::{
     Format, Groups, Kernels, Rows,
     aligned::Aligned,
     format::{Block, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q6K, Q8_0},
-    isa::{lanes::LANES, tile::Layout},
+    isa::lanes::LANES,
     scratch::{self, Scratch},
 };
 
@@ -201,7 +201,7 @@ const COARSE_ERROR: f64 = 0.01;
 
 /// Rows `[columns][k]` as `[k / depth][columns][depth]` bytes, or two steps of that in one. The rows are lost.
 fn interleave(kernels: &Kernels, rows: &mut [i8], k: usize, four: bool, offset: i32, out: &mut [u8]) {
-    let Layout { columns, depth, .. } = kernels.layout;
+    let (columns, depth) = (kernels.layout.columns, kernels.layout.depth(four));
     rows.iter_mut().for_each(|q| *q = q.wrapping_add(offset as i8));
     let mut len = k;
     if four {

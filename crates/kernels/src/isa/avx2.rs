@@ -1,5 +1,5 @@
-//! AVX2 and FMA, without instructions for bytes: weights and activations are widened to 16 bits, whose products `vpmaddwd` sums in pairs,
-//! exactly, for every value.
+//! AVX2 and FMA, without dot products of bytes. For weights of 8 bits both sides are widened to 16, whose products `vpmaddwd` sums in pairs,
+//! exactly, for every value. Weights of 4 bits are the unsigned side of `vpmaddubsw`, whose sums of 16 bits hold a whole group.
 
 use std::{arch::x86_64::*, array};
 
@@ -24,10 +24,10 @@ x86_rows!("avx2,fma", crate::isa::avx2::Pair);
 /// Handed out by [`Kernels::new`] only after [`is_available`] has said yes.
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
-    layout: Layout { rows: 6, columns: COLUMNS, depth: 2, wide: true, offset: 0 },
+    layout: Layout { rows: 6, columns: COLUMNS, wide: true, offset: 0 },
     tiles: Tiles {
-        int8: &[int8::<1, false>, int8::<2, false>, int8::<3, false>, int8::<4, false>, int8::<5, false>, int8::<6, false>],
-        int4: &[int8::<1, true>, int8::<2, true>, int8::<3, true>, int8::<4, true>, int8::<5, true>, int8::<6, true>],
+        int8: &[int8::<1>, int8::<2>, int8::<3>, int8::<4>, int8::<5>, int8::<6>],
+        int4: &[int4::<1>, int4::<2>, int4::<3>, int4::<4>, int4::<5>, int4::<6>],
         float: FLOAT,
     },
     finish: rows::finish,
@@ -45,15 +45,13 @@ pub(super) static FLOAT: &[super::tile::FloatFn] = &[float::<1>, float::<2>, flo
 /// # Safety
 /// As [`super::tile::Int8Fn`], on a machine with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
+unsafe fn int8<const M: usize>(tile: &Int8Tile) {
     let Int8Tile { mut x, stride, start, mut w, mut scale, groups, steps, mut ahead, lines, out } = *tile;
-    let low = _mm_set1_epi8(15);
     // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and `out` over
     // [M][16]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
     unsafe {
-        for r in 0..M {
-            _mm256_store_ps(out.add(r * COLUMNS), _mm256_setzero_ps());
-            _mm256_store_ps(out.add(r * COLUMNS + 8), _mm256_setzero_ps());
+        for r in 0..2 * M {
+            _mm256_store_ps(out.add(r * 8), _mm256_setzero_ps());
         }
         for g in 0..groups {
             for _ in 0..lines {
@@ -61,28 +59,16 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
                 ahead = ahead.wrapping_add(64);
             }
             let mut acc: [[__m256i; 2]; M] = array::from_fn(|r| [_mm256_set1_epi32(*start.add(r * groups + g)); 2]);
-            let mut step = |w: [__m256i; 2]| {
+            for _ in 0..steps {
+                let ws = [_mm256_cvtepi8_epi16(_mm_load_si128(w.cast())), _mm256_cvtepi8_epi16(_mm_load_si128(w.add(16).cast()))];
+                w = w.add(32);
                 for r in 0..M {
                     let x = _mm256_set1_epi32(x.add(r * stride).cast::<i32>().read_unaligned());
                     for c in 0..2 {
-                        acc[r][c] = _mm256_add_epi32(acc[r][c], _mm256_madd_epi16(x, w[c]));
+                        acc[r][c] = _mm256_add_epi32(acc[r][c], _mm256_madd_epi16(x, ws[c]));
                     }
                 }
                 x = x.add(4);
-            };
-            if FOUR {
-                for _ in 0..steps / 2 {
-                    let both = [_mm_load_si128(w.cast()), _mm_load_si128(w.add(16).cast())];
-                    w = w.add(32);
-                    step(both.map(|w| _mm256_cvtepu8_epi16(_mm_and_si128(w, low))));
-                    step(both.map(|w| _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16::<4>(w), low))));
-                }
-            } else {
-                for _ in 0..steps {
-                    let both = [_mm_load_si128(w.cast()), _mm_load_si128(w.add(16).cast())];
-                    w = w.add(32);
-                    step(both.map(|w| _mm256_cvtepi8_epi16(w)));
-                }
             }
             let out = opaque(out);
             let scales = [_mm256_load_ps(scale), _mm256_load_ps(scale.add(8))];
@@ -91,6 +77,61 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
                 for c in 0..2 {
                     let y = out.add(r * COLUMNS + 8 * c);
                     _mm256_store_ps(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[r][c]), scales[c], _mm256_load_ps(y)));
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`super::tile::Int8Fn`], on a machine with AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn int4<const M: usize>(tile: &Int8Tile) {
+    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, steps, mut ahead, lines, out } = *tile;
+    // Two products of at most 15 * 128 in magnitude, eight times: 30,720 fits in 16 bits.
+    debug_assert!(steps <= 8);
+    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and `out` over
+    // [M][16]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
+    unsafe {
+        for r in 0..2 * M {
+            _mm256_store_ps(out.add(r * 8), _mm256_setzero_ps());
+        }
+        for g in 0..groups {
+            for _ in 0..lines {
+                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                ahead = ahead.wrapping_add(64);
+            }
+            let mut acc = [[_mm256_setzero_si256(); 2]; M];
+            for _ in 0..steps / 2 {
+                let both = [_mm256_load_si256(w.cast()), _mm256_load_si256(w.add(32).cast())];
+                w = w.add(64);
+                for odd in 0..2 {
+                    let ws = match odd {
+                        0 => [_mm256_and_si256(both[0], low), _mm256_and_si256(both[1], low)],
+                        _ => [
+                            _mm256_and_si256(_mm256_srli_epi16::<4>(both[0]), low),
+                            _mm256_and_si256(_mm256_srli_epi16::<4>(both[1]), low),
+                        ],
+                    };
+                    for r in 0..M {
+                        let x = _mm256_set1_epi32(x.add(r * stride).cast::<i32>().read_unaligned());
+                        for c in 0..2 {
+                            acc[r][c] = _mm256_add_epi16(acc[r][c], _mm256_maddubs_epi16(ws[c], x));
+                        }
+                    }
+                    x = x.add(4);
+                }
+            }
+            let out = opaque(out);
+            let scales = [_mm256_load_ps(scale), _mm256_load_ps(scale.add(8))];
+            scale = scale.add(COLUMNS);
+            for r in 0..M {
+                let start = _mm256_set1_epi32(*start.add(r * groups + g));
+                for c in 0..2 {
+                    let y = out.add(r * COLUMNS + 8 * c);
+                    let sum = _mm256_add_epi32(start, _mm256_madd_epi16(acc[r][c], ones));
+                    _mm256_store_ps(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scales[c], _mm256_load_ps(y)));
                 }
             }
         }

@@ -13,19 +13,29 @@ pub(crate) struct Layout {
     pub(crate) rows: usize,
     /// Columns of a tile: outputs whose weights lie side by side.
     pub(crate) columns: usize,
-    /// Values of a row that lie side by side: what one instruction sums.
-    pub(crate) depth: usize,
-    /// Whether activations are widened to 16 bits.
+    /// Whether activations are widened to 16 bits where weights have 8.
     pub(crate) wide: bool,
     /// What is added to weights of 8 bits to make them unsigned: 128, or 0 if they stay signed.
     pub(crate) offset: i32,
+}
+
+impl Layout {
+    /// Whether activations take 16 bits for weights of 4 bits, or of 8.
+    pub(crate) const fn is_wide(self, four: bool) -> bool {
+        self.wide && !four
+    }
+
+    /// Values of a row that lie side by side: what one instruction sums.
+    pub(crate) const fn depth(self, four: bool) -> usize {
+        if self.is_wide(four) { 2 } else { 4 }
+    }
 }
 
 /// A tile of the product of integers: `out[r][c] = sum over groups of scale[group][c] * sum over the group of x[r][k] * w[c][k]`, where the inner
 /// sum is exact and the outer one is fused, in the order of the groups.
 ///
 /// The tile of M rows, C columns and depth D ([`Layout`]) reads, with `k = groups * steps * D`:
-/// * `x`: M rows of `[k]`, each `stride` bytes after the one before, of i8, or of i16 if the layout is wide;
+/// * `x`: M rows of `[k]`, each `stride` bytes after the one before, of i8, or of i16 if they are wide;
 /// * `start`: `[M][groups]`, where the inner sums begin: minus the sum of the row's group times the offset of the weights;
 /// * `w`: `[k / D][C][D]` bytes with 8 bits; with 4, `[k / D / 2][C][D]`, the lower half of a byte for an even step, the upper for the odd one
 ///   after it, unsigned;
