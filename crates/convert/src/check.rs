@@ -4,8 +4,8 @@
 //! memory. The source is computed in f32, from where it lies.
 
 use edgeclip_model::{
-    Config, ImageConfig, Kernels, TextConfig, Tower, TowerConfig, Weights,
-    parts::{Block, Head, ImageEmbedding, Stream, TextEmbedding},
+    Config, ImageConfig, Kernels, TextConfig, Threads, Tower, TowerConfig, Weights,
+    parts::{Block, Head, ImageEmbedding, Pass, Stream, TextEmbedding, Workspace},
 };
 use edgeclip_preprocess::{Options as PictureOptions, Pixels, preprocess};
 use edgeclip_tokenize::{Overlong, Tokenizer};
@@ -127,11 +127,13 @@ impl Run<'_> {
             preprocess(bytes, &config.preprocessing, &PictureOptions::default()).map_err(|error| Error::Probe { name, error })
         };
         let pixels: Vec<Pixels> = PICTURES.iter().map(pixels).collect::<Result<_, _>>()?;
-        let mut streams = [Vec::new(), Vec::new()];
+        let (mut streams, mut workspace) = ([Vec::new(), Vec::new()], Workspace::default());
         for (weights, streams) in self.sides.iter().zip(&mut streams) {
             let embedding = ImageEmbedding::load(config, *weights, self.kernels)?;
-            for pass in pixels.chunks((TOKENS_A_PASS / config.tokens()).max(1)) {
-                streams.push(embedding.forward(pass, &mut ())?);
+            for pixels in pixels.chunks((TOKENS_A_PASS / config.tokens()).max(1)) {
+                let mut stream = Stream::default();
+                embedding.forward(pixels, &mut stream, &mut pass(&mut workspace, &mut ()))?;
+                streams.push(stream);
             }
             self.step()?;
         }
@@ -143,12 +145,14 @@ impl Run<'_> {
         let tokens = tokenizer.tokenize(SENTENCES, Overlong::Truncate);
         // A text this short cannot be refused.
         let tokens = tokens.map_err(|error| Error::Vocabulary { path: self.sides[0].path().to_owned(), error })?;
-        let mut streams = [Vec::new(), Vec::new()];
+        let (mut streams, mut workspace) = ([Vec::new(), Vec::new()], Workspace::default());
         for (weights, streams) in self.sides.iter().zip(&mut streams) {
             let embedding = TextEmbedding::load(config, *weights, self.kernels)?;
             let rows: Vec<&[u32]> = tokens.rows().collect();
-            for pass in rows.chunks((TOKENS_A_PASS / config.vocabulary.context_length).max(1)) {
-                streams.push(embedding.forward(pass.iter().copied(), &mut ())?);
+            for rows in rows.chunks((TOKENS_A_PASS / config.vocabulary.context_length).max(1)) {
+                let mut stream = Stream::default();
+                embedding.forward(rows.iter().copied(), &mut stream, &mut pass(&mut workspace, &mut ()))?;
+                streams.push(stream);
             }
             self.step()?;
         }
@@ -164,10 +168,11 @@ impl Run<'_> {
         mut streams: [Vec<Stream>; 2],
         inputs: impl Iterator<Item = &'p str> + Clone,
     ) -> Result<Cosines, Error> {
+        let mut workspace = Workspace::default();
         for index in 0..config.layers {
             for (weights, streams) in self.sides.iter().zip(&mut streams) {
                 let block = Block::load(config, tower, causal, index, *weights, self.kernels)?;
-                streams.iter_mut().for_each(|stream| block.forward(stream, &mut ()));
+                streams.iter_mut().for_each(|stream| block.forward(stream, &mut pass(&mut workspace, &mut ())));
                 self.step()?;
             }
         }
@@ -176,7 +181,9 @@ impl Run<'_> {
         for (side, ((weights, streams), embeddings)) in self.sides.iter().zip(&streams).zip(&mut embeddings).enumerate() {
             let head = Head::load(config, tower, dim, *weights, self.kernels)?;
             for stream in streams {
-                embeddings.extend(head.forward(stream, &mut ()));
+                let start = embeddings.len();
+                embeddings.resize(start + stream.inputs() * dim, 0.0);
+                head.forward(stream, &mut embeddings[start..], &mut pass(&mut workspace, &mut ()));
             }
             if let Some(index) = embeddings.chunks_exact(dim).position(|row| row.iter().any(|value| !value.is_finite())) {
                 let probe: String = inputs.clone().nth(index).unwrap_or_default().chars().take(SHOWN_CHARS).collect();
@@ -205,6 +212,11 @@ impl Run<'_> {
         self.progress.advance(1);
         Ok(())
     }
+}
+
+/// On all threads, with nobody looking on.
+fn pass<'a>(workspace: &'a mut Workspace, observer: &'a mut ()) -> Pass<'a> {
+    Pass { workspace, threads: Threads::All, observer }
 }
 
 /// Of two finite vectors; of two zero vectors 1, of one 0.

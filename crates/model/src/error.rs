@@ -107,16 +107,6 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// The same error about an input of a pass that began at `first`.
-    pub(crate) fn in_batch(mut self, first: usize) -> Self {
-        if let Self::PictureSize { index, .. } | Self::Tokens { index, .. } = &mut self {
-            *index += first;
-        }
-        self
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,7 +5,7 @@
 //! * [`Weights`]: where tensors come from; [`GgufWeights`] reads a file of that schema.
 //! * [`parts`]: the pieces of an encoder (embedding, block, head), each loaded and run on its own.
 //! * [`ImageTower`], [`TextTower`]: a whole encoder. [`Cpu`]: both of a file, as a [`Backend`].
-//! * [`Observer`]: sees the values after each named stage.
+//! * [`Observer`]: sees the values after each named stage, and when each phase begins.
 //!
 //! Reference: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021); the arithmetic is that of
 //! transformers' `modeling_clip.py` and OpenAI's `model.py`.
@@ -18,6 +18,8 @@ mod embeddings;
 mod error;
 mod observer;
 pub mod parts;
+mod plan;
+mod pool;
 pub mod schema;
 mod towers;
 mod weights;
@@ -25,9 +27,9 @@ mod weights;
 pub use config::{Config, ImageConfig, Source, TextConfig, TextPooling, Tower, TowerConfig};
 pub use content_id::{ContentHasher, content_id};
 pub use cpu::{Backend, Cpu};
-pub use edgeclip_kernels::{Activation, Format, Isa, Kernels};
+pub use edgeclip_kernels::{Activation, Format, Isa, Kernels, Threads};
 pub use embeddings::Embeddings;
 pub use error::Error;
-pub use observer::{Observer, Stage, StageKind};
+pub use observer::{Observer, Phase, Stage, StageKind};
 pub use towers::{ImageTower, TextTower};
 pub use weights::{GgufWeights, Tensor, Weights};

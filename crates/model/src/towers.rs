@@ -1,12 +1,20 @@
 //! Whole encoders.
 
-use edgeclip_kernels::Kernels;
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use edgeclip_kernels::{Kernels, Threads};
 use edgeclip_preprocess::Pixels;
 use edgeclip_tokenize::TokenBatch;
+use rayon::prelude::*;
 
 use crate::{
-    Config, Embeddings, Error, Observer, Tower, Weights,
-    parts::{Block, Head, ImageEmbedding, Stream, TextEmbedding, image_config, text_config},
+    Config, Embeddings, Error, Observer, Phase, Tower, TowerConfig, Weights,
+    parts::{Block, Head, ImageEmbedding, Pass, Stream, TextEmbedding, Workspace, image_config, text_config},
+    plan::{Split, TextPlan},
+    pool::Pool,
 };
 
 /// The image encoder, packed.
@@ -20,6 +28,7 @@ pub struct ImageTower {
 #[derive(Debug)]
 pub struct TextTower {
     embedding: TextEmbedding,
+    plans: Pool<TextPlan>,
     body: Body,
 }
 
@@ -27,14 +36,21 @@ pub struct TextTower {
 #[derive(Debug)]
 struct Body {
     tower: Tower,
-    file: std::path::PathBuf,
+    file: PathBuf,
     projection_dim: usize,
     blocks: Vec<Block>,
     head: Head,
+    buffers: Pool<Buffers>,
 }
 
-/// Tokens in one pass. Bounds the memory of a large batch; a batch this large gains nothing from being larger.
-const TOKENS_A_PASS: usize = 1024;
+/// What a pass needs.
+#[derive(Debug, Default)]
+struct Buffers {
+    stream: Stream,
+    workspace: Workspace,
+    /// `[inputs, projection_dim]`
+    vectors: Vec<f32>,
+}
 
 impl ImageTower {
     /// Loads and packs the image encoder.
@@ -44,26 +60,28 @@ impl ImageTower {
     pub fn load(config: &Config, weights: &dyn Weights, kernels: &'static Kernels) -> Result<Self, Error> {
         let image = image_config(config, weights)?;
         let embedding = ImageEmbedding::load(image, weights, kernels)?;
-        let blocks = (0..image.tower.layers).map(|i| Block::load(&image.tower, Tower::Image, false, i, weights, kernels));
-        let blocks = blocks.collect::<Result<_, _>>()?;
-        let head = Head::load(&image.tower, Tower::Image, config.projection_dim, weights, kernels)?;
-        let file = weights.path().to_owned();
-        Ok(Self { embedding, body: Body { tower: Tower::Image, file, projection_dim: config.projection_dim, blocks, head } })
+        Ok(Self { embedding, body: Body::load(config, &image.tower, Tower::Image, false, weights, kernels)? })
     }
 
     /// Pictures to embeddings, `[n, projection_dim]`, not normalised.
     ///
+    /// If there are as many pictures as threads, every thread computes its own; otherwise all work on each.
+    ///
     /// # Errors
     /// [`Error::PictureSize`], [`Error::NotFinite`].
     pub fn encode(&self, pictures: &[Pixels], observer: &mut dyn Observer) -> Result<Embeddings, Error> {
-        let mut values = Vec::with_capacity(pictures.len() * self.body.projection_dim);
-        let pictures_a_pass = (TOKENS_A_PASS / self.embedding.tokens()).max(1);
-        for (i, pass) in pictures.chunks(pictures_a_pass).enumerate() {
-            let first = i * pictures_a_pass;
-            let stream = self.embedding.forward(pass, observer).map_err(|error| error.in_batch(first))?;
-            values.extend(self.body.encode(stream, first, observer)?);
-        }
-        Ok(Embeddings::new(self.body.projection_dim, values))
+        observer.phase(Phase::Embedding);
+        pictures.iter().enumerate().try_for_each(|(index, pixels)| self.embedding.check(index, pixels))?;
+        let split = Split::pictures(pictures.len(), self.embedding.tokens(), observer.is_watching());
+        let range = |i| split.range(i, pictures.len());
+        self.body.encode(
+            pictures.len(),
+            split.passes,
+            split.threads,
+            observer,
+            |i, stream, pass| self.embedding.forward(&pictures[range(i)], stream, pass),
+            |i, place| range(i).enumerate().for_each(|(vector, picture)| place(picture, vector)),
+        )
     }
 }
 
@@ -75,45 +93,90 @@ impl TextTower {
     pub fn load(config: &Config, weights: &dyn Weights, kernels: &'static Kernels) -> Result<Self, Error> {
         let text = text_config(config, weights)?;
         let embedding = TextEmbedding::load(text, weights, kernels)?;
-        let blocks = (0..text.tower.layers).map(|i| Block::load(&text.tower, Tower::Text, text.causal, i, weights, kernels));
-        let blocks = blocks.collect::<Result<_, _>>()?;
-        let head = Head::load(&text.tower, Tower::Text, config.projection_dim, weights, kernels)?;
-        let file = weights.path().to_owned();
-        Ok(Self { embedding, body: Body { tower: Tower::Text, file, projection_dim: config.projection_dim, blocks, head } })
+        let body = Body::load(config, &text.tower, Tower::Text, text.causal, weights, kernels)?;
+        Ok(Self { embedding, plans: Pool::default(), body })
     }
 
     /// Rows of ids to embeddings, `[n, projection_dim]`, not normalised.
     ///
+    /// Rows that are the same are computed once, and so are, in a causal encoder, the tokens that several rows of a pass begin with. An
+    /// observer sees the different tokens in the order of the sorted rows.
+    ///
     /// # Errors
     /// [`Error::Tokens`], [`Error::NotFinite`].
     pub fn encode(&self, tokens: &TokenBatch, observer: &mut dyn Observer) -> Result<Embeddings, Error> {
-        let mut values = Vec::with_capacity(tokens.len() * self.body.projection_dim);
-        let mut first = 0;
-        while first < tokens.len() {
-            let mut last = first + 1;
-            let mut total = tokens.row(first).len();
-            while last < tokens.len() && total + tokens.row(last).len() <= TOKENS_A_PASS {
-                total += tokens.row(last).len();
-                last += 1;
-            }
-            let rows = (first..last).map(|i| tokens.row(i));
-            let stream = self.embedding.forward(rows, observer).map_err(|error| error.in_batch(first))?;
-            values.extend(self.body.encode(stream, first, observer)?);
-            first = last;
-        }
-        Ok(Embeddings::new(self.body.projection_dim, values))
+        observer.phase(Phase::Embedding);
+        self.plans.with(|plan| {
+            let threads = plan.set(&self.embedding, tokens, observer.is_watching())?;
+            let (plan, passes) = (&*plan, plan.passes());
+            self.body.encode(
+                tokens.len(),
+                passes.len(),
+                threads,
+                observer,
+                |i, stream, pass| self.embedding.forward(plan.texts(tokens, &passes[i]), stream, pass),
+                |i, place| plan.places(tokens, &passes[i]).for_each(|(row, vector)| place(row, vector)),
+            )
+        })
     }
 }
 
 impl Body {
-    fn encode(&self, mut stream: Stream, first: usize, observer: &mut dyn Observer) -> Result<Vec<f32>, Error> {
-        for block in &self.blocks {
-            block.forward(&mut stream, observer);
+    fn load(
+        config: &Config,
+        own: &TowerConfig,
+        tower: Tower,
+        causal: bool,
+        weights: &dyn Weights,
+        kernels: &'static Kernels,
+    ) -> Result<Self, Error> {
+        let blocks = (0..own.layers).map(|i| Block::load(own, tower, causal, i, weights, kernels));
+        Ok(Self {
+            tower,
+            file: weights.path().to_owned(),
+            projection_dim: config.projection_dim,
+            blocks: blocks.collect::<Result<_, _>>()?,
+            head: Head::load(own, tower, config.projection_dim, weights, kernels)?,
+            buffers: Pool::default(),
+        })
+    }
+
+    /// `embed` makes the stream of a pass, `places` says for which inputs a vector of the pass is: `place(input, vector)`.
+    fn encode(
+        &self,
+        inputs: usize,
+        passes: usize,
+        threads: Threads,
+        observer: &mut dyn Observer,
+        embed: impl Fn(usize, &mut Stream, &mut Pass<'_>) -> Result<(), Error> + Sync,
+        places: impl Fn(usize, &mut dyn FnMut(usize, usize)) + Sync,
+    ) -> Result<Embeddings, Error> {
+        let dim = self.projection_dim;
+        let values = Mutex::new(vec![0f32; inputs * dim]);
+        let run = |i: usize, observer: &mut dyn Observer| -> Result<(), Error> {
+            self.buffers.with(|Buffers { stream, workspace, vectors }| {
+                let mut pass = Pass { workspace, threads, observer };
+                embed(i, stream, &mut pass)?;
+                for block in &self.blocks {
+                    block.forward(stream, &mut pass);
+                }
+                vectors.resize(stream.inputs() * dim, 0.0);
+                self.head.forward(stream, vectors, &mut pass);
+                let mut values = values.lock().unwrap_or_else(PoisonError::into_inner);
+                places(i, &mut |input, vector| {
+                    values[input * dim..][..dim].copy_from_slice(&vectors[vector * dim..][..dim]);
+                });
+                Ok(())
+            })
+        };
+        match threads {
+            Threads::One if passes > 1 => (0..passes).into_par_iter().with_max_len(1).try_for_each(|i| run(i, &mut ()))?,
+            _ => (0..passes).try_for_each(|i| run(i, observer))?,
         }
-        let values = self.head.forward(&stream, observer);
-        match values.chunks_exact(self.projection_dim).position(|row| row.iter().any(|v| !v.is_finite())) {
-            Some(row) => Err(Error::NotFinite { file: self.file.clone(), tower: self.tower, index: first + row }),
-            None => Ok(values),
+        let values = values.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match values.chunks_exact(dim).position(|row| row.iter().any(|v| !v.is_finite())) {
+            Some(index) => Err(Error::NotFinite { file: self.file.clone(), tower: self.tower, index }),
+            None => Ok(Embeddings::new(dim, values)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use edgeclip_gguf::File;
-use edgeclip_kernels::{Format, Kernels, Linear, Rows};
+use edgeclip_kernels::{Format, Kernels, Linear, LinearError, Rows};
 
 use crate::{
     Error, Tower,
@@ -112,12 +112,17 @@ impl Loader<'_> {
     /// The rows of a matrix of `n` outputs; `inputs` are the dimensions of a row.
     pub(crate) fn rows(&self, id: Id, inputs: &[usize], n: usize) -> Result<Rows, Error> {
         let tensor = self.tensor(id, &[inputs, &[n]].concat())?;
-        Ok(Rows { format: tensor.format, n, k: inputs.iter().product(), bytes: tensor.bytes })
+        let rows = Rows { format: tensor.format, n, k: inputs.iter().product(), bytes: tensor.bytes };
+        let expected = rows.format.row_bytes(rows.k).and_then(|row| row.checked_mul(n));
+        if expected != Some(rows.bytes.len()) {
+            return Err(self.unusable(id, LinearError::Size { expected, found: rows.bytes.len() }));
+        }
+        Ok(rows)
     }
 
     /// A matrix without a bias.
-    pub(crate) fn matrix(&self, id: Id, inputs: &[usize], n: usize) -> Result<Linear, Error> {
-        let rows = self.rows(id, inputs, n)?;
+    pub(crate) fn matrix(&self, id: Id, k: usize, n: usize) -> Result<Linear, Error> {
+        let rows = self.rows(id, &[k], n)?;
         self.pack(id, &[rows], None)
     }
 
@@ -133,11 +138,11 @@ impl Loader<'_> {
     }
 
     /// Packs rows that are already checked; `id` is for the message.
-    fn pack(&self, id: Id, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Linear, Error> {
-        Linear::new(self.kernels, parts, bias).map_err(|error| Error::Linear {
-            file: self.weights.path().to_owned(),
-            name: id.name(),
-            error,
-        })
+    pub(crate) fn pack(&self, id: Id, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Linear, Error> {
+        Linear::new(self.kernels, parts, bias).map_err(|error| self.unusable(id, error))
+    }
+
+    fn unusable(&self, id: Id, error: LinearError) -> Error {
+        Error::Linear { file: self.weights.path().to_owned(), name: id.name(), error }
     }
 }
