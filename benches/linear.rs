@@ -21,7 +21,7 @@ fn linears(criterion: &mut Criterion) {
             let rows = [Rows { format, n, k, bytes: Bytes::from(bytes) }];
             for isa in Isa::available().filter(|isa| format.is_quantized() || *isa == Kernels::best().isa()) {
                 let kernels = Kernels::new(isa).expect("it is available");
-                let linear = Linear::new(kernels, &rows, None, false).expect("the shape fits");
+                let linear = Linear::new(kernels, &rows, None).expect("the shape fits");
                 let (mut activations, mut out) = (Activations::default(), vec![0f32; m * n]);
                 let name = if format.is_quantized() { format!("{format} {}", isa.name()) } else { format.to_string() };
                 group.bench_function(name, |bencher| {

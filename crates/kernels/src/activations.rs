@@ -1,11 +1,23 @@
-//! The left-hand side of a [`Linear`](crate::Linear): rows of f32, or rows of signed bytes with a scale and a zero point each.
-
-use rayon::prelude::*;
+//! The left-hand side of a [`Linear`]: rows of f32, or rows of signed bytes with a scale and a zero point each.
 
 use crate::{
-    Linear, Threads,
-    isa::{Int8Rows, Kernels, NormArgs},
+    Kernels, Linear, Threads,
+    aligned::Aligned,
+    disjoint::Disjoint,
+    isa::NormArgs,
+    panels::Panels,
+    scratch::{self, Scratch},
 };
+
+/// What a linear wants its input as; see [`Linear::precision`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// As it is.
+    F32,
+    /// Signed bytes, one scale and zero point a row, chosen from that row alone (so that a row's result does not depend on the rows
+    /// beside it). A row that holds a value that is not finite gets the scale NaN, so that whatever is computed from it is NaN.
+    Int8,
+}
 
 /// The parameters of a LayerNorm (Ba, Kiros and Hinton 2016; PyTorch's `layer_norm`).
 #[derive(Clone, Copy, Debug)]
@@ -18,47 +30,109 @@ pub struct Norm<'a> {
     pub eps: f32,
 }
 
+impl<'a> Norm<'a> {
+    fn args(self, width: usize) -> NormArgs<'a> {
+        assert_eq!((self.gain.len(), self.shift.len()), (width, width), "gain and shift of a LayerNorm");
+        NormArgs { gain: self.gain, shift: self.shift, eps: self.eps }
+    }
+}
+
 /// LayerNorm of the rows of `x`, in place.
 ///
 /// # Panics
 /// If `x` is not whole rows of the norm's width.
 pub fn layer_norm(kernels: &Kernels, x: &mut [f32], norm: Norm<'_>, threads: Threads) {
-    let _ = threads;
-    let args = NormArgs { gain: norm.gain, shift: norm.shift, eps: norm.eps };
-    assert!(x.len().is_multiple_of(norm.gain.len()), "rows of {}", norm.gain.len());
-    for row in x.chunks_exact_mut(norm.gain.len()) {
-        let copy = row.to_vec();
-        (kernels.layer_norm)(&copy, args, row);
+    let width = norm.gain.len();
+    let args = norm.args(width);
+    assert!(width > 0 && x.len().is_multiple_of(width), "{} values are no whole rows of {width}", x.len());
+    let panels = Panels::new(x.len() / width, ROWS_A_TASK);
+    let x = Disjoint::new(x);
+    threads.for_each(panels.count, |panel| {
+        scratch::with(|scratch| {
+            let out = &mut scratch.floats[0];
+            out.resize(width);
+            for row in panels.rows(panel) {
+                // SAFETY: a row belongs to one panel, and a panel to one call.
+                let x = unsafe { x.part(row * width..(row + 1) * width) };
+                (kernels.layer_norm)(x, args, out);
+                x.copy_from_slice(out);
+            }
+        });
+    });
+}
+
+/// Rows that one thread takes at a time, where a tile does not say so.
+const ROWS_A_TASK: usize = 8;
+
+/// How activations lie in memory: what the linear they are for reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Rows of f32, `stride` after each other.
+    Floats { stride: usize },
+    /// Rows of integers.
+    Int8 {
+        /// Inputs, filled up to whole groups.
+        k: usize,
+        group: usize,
+        /// What is too much in each weight, and taken off through [`Int8Rows::start`].
+        offset: i32,
+        /// Whether the weights have minima, which are factors of [`Int8Rows::group_sums`].
+        sums: bool,
+        /// Whether an integer takes two bytes.
+        wide: bool,
+    },
+}
+
+impl Form {
+    /// Of integers: bytes from one row to the next. The line in between keeps rows that are a power of two long from sharing the same few
+    /// places of the cache.
+    pub(crate) const fn row_bytes(k: usize, wide: bool) -> usize {
+        (if wide { 2 * k } else { k }).next_multiple_of(64) + 64
     }
 }
 
-/// What a linear wants its input as; see [`Linear::precision`](crate::Linear::precision).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// As it is.
-    F32,
-    /// Signed bytes, one scale and zero point a row, chosen from that row alone (so that a row's result does not depend on the rows
-    /// beside it). A row that holds a value that is not finite gets the scale NaN, so that whatever is computed from it is NaN.
-    Int8,
-}
-
-/// `[m, k]` rows, ready for a linear.
+/// `[m, k]` rows, ready for a linear. Keeps its memory from one use to the next.
 #[derive(Debug)]
 pub struct Activations {
+    m: usize,
     k: usize,
-    values: Values,
+    form: Form,
+    floats: Aligned<f32>,
+    int8: Int8Rows,
 }
 
+/// Rows of integers, as [`crate::isa::tile::Int8Tile`] reads them.
 #[derive(Debug)]
-enum Values {
-    F32(Vec<f32>),
-    Int8 { q: Vec<i8>, scale: Vec<f32>, zero: Vec<i32> },
+pub(crate) struct Int8Rows {
+    /// `[m]` rows, [`Form::row_bytes`] after each other.
+    pub(crate) q: Aligned<u8>,
+    /// `[m, groups]`
+    pub(crate) start: Aligned<i32>,
+    /// `[m, groups]`, if asked for.
+    pub(crate) group_sums: Aligned<f32>,
+    /// `[m]`
+    pub(crate) scale: Aligned<f32>,
+    /// `[m]`
+    pub(crate) zero: Aligned<f32>,
 }
 
 impl Default for Activations {
     fn default() -> Self {
-        Self { k: 0, values: Values::F32(Vec::new()) }
+        let int8 = Int8Rows {
+            q: Aligned::new(),
+            start: Aligned::new(),
+            group_sums: Aligned::new(),
+            scale: Aligned::new(),
+            zero: Aligned::new(),
+        };
+        Self { m: 0, k: 0, form: Form::Floats { stride: 0 }, floats: Aligned::new(), int8 }
     }
+}
+
+/// Where rows come from.
+enum Source<'a> {
+    Plain(&'a [f32]),
+    Normed(&'a [f32], NormArgs<'a>),
 }
 
 impl Activations {
@@ -67,8 +141,7 @@ impl Activations {
     /// # Panics
     /// If `x` is not whole rows of the linear's inputs.
     pub fn set(&mut self, linear: &Linear, x: &[f32], threads: Threads) {
-        let _ = threads;
-        *self = Self::build(linear.kernels(), linear.precision(), linear.k(), x, |x, out| out.copy_from_slice(x));
+        self.fill(linear, x.len(), Source::Plain(x), threads);
     }
 
     /// LayerNorm of rows `x[m, k]`, in the form that `linear` takes.
@@ -76,52 +149,116 @@ impl Activations {
     /// # Panics
     /// If `x` is not whole rows of the linear's inputs, or the norm is of another width.
     pub fn set_layer_norm(&mut self, linear: &Linear, x: &[f32], norm: Norm<'_>, threads: Threads) {
-        let _ = threads;
-        assert_eq!((norm.gain.len(), norm.shift.len()), (linear.k(), linear.k()), "gain and shift of a LayerNorm");
-        let args = NormArgs { gain: norm.gain, shift: norm.shift, eps: norm.eps };
-        let kernels = linear.kernels();
-        *self = Self::build(kernels, linear.precision(), linear.k(), x, |x, out| (kernels.layer_norm)(x, args, out));
+        self.fill(linear, x.len(), Source::Normed(x, norm.args(linear.k())), threads);
     }
 
     /// `m` rows of unsigned bytes as they are, 0 to 255, for a linear of [`Linear::for_bytes`]: `fill(row, out)` writes a row.
     ///
     /// # Panics
-    /// If the linear does not take bytes.
+    /// If the linear does not take integers.
     pub fn set_bytes(&mut self, linear: &Linear, m: usize, fill: impl Fn(usize, &mut [u8]) + Sync + Send, threads: Threads) {
-        let _ = threads;
-        let k = linear.k();
-        let mut bytes = vec![0u8; m * k];
-        bytes.chunks_exact_mut(k).enumerate().for_each(|(i, row)| fill(i, row));
-        let q = bytes.iter().map(|b| (b ^ 0x80) as i8).collect();
-        *self = Self { k, values: Values::Int8 { q, scale: vec![1.0; m], zero: vec![-128; m] } };
+        assert_eq!(linear.precision(), Precision::Int8, "bytes are for integers");
+        self.rows(linear, m, threads, |row, _, q| {
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(q);
+            fill(row, bytes);
+            bytes.iter_mut().for_each(|byte| *byte ^= 0x80);
+            (1.0, -128.0)
+        });
     }
 
-    fn build(kernels: &Kernels, precision: Precision, k: usize, x: &[f32], row: impl Fn(&[f32], &mut [f32]) + Sync) -> Self {
-        assert!(k > 0 && x.len().is_multiple_of(k), "{} values are no whole rows of {k}", x.len());
-        let values = match precision {
-            Precision::F32 => {
-                let mut values = vec![0f32; x.len()];
-                values.par_chunks_exact_mut(k).zip(x.par_chunks_exact(k)).with_min_len(8).for_each(|(out, x)| row(x, out));
-                Values::F32(values)
+    fn fill(&mut self, linear: &Linear, len: usize, source: Source<'_>, threads: Threads) {
+        let (kernels, k) = (linear.kernels(), linear.k());
+        assert!(len.is_multiple_of(k), "{len} values are no whole rows of {k}");
+        let m = len / k;
+        match linear.form() {
+            Form::Floats { stride } => {
+                (self.m, self.k, self.form) = (m, k, linear.form());
+                self.floats.resize(m * stride);
+                let (tasks, out) = (Panels::new(m, ROWS_A_TASK), Disjoint::new(&mut self.floats));
+                threads.for_each(tasks.count, |task| {
+                    for row in tasks.rows(task) {
+                        // SAFETY: a row belongs to one task, and a task to one call.
+                        let out = unsafe { out.part(row * stride..row * stride + k) };
+                        match &source {
+                            Source::Plain(x) => out.copy_from_slice(&x[row * k..][..k]),
+                            Source::Normed(x, args) => (kernels.layer_norm)(&x[row * k..][..k], *args, out),
+                        }
+                    }
+                });
             }
-            Precision::Int8 => {
-                let m = x.len() / k;
-                let (mut q, mut scale, mut zero) = (vec![0i8; x.len()], vec![0f32; m], vec![0i32; m]);
-                q.par_chunks_exact_mut(k)
-                    .zip(x.par_chunks_exact(k))
-                    .zip(scale.par_iter_mut().zip(&mut zero))
-                    .with_min_len(8)
-                    .for_each_init(
-                        || vec![0f32; k],
-                        |scratch, ((q, x), (scale, zero))| {
-                            row(x, scratch);
-                            (*scale, *zero) = (kernels.quantize_row)(scratch, q);
-                        },
-                    );
-                Values::Int8 { q, scale, zero }
-            }
-        };
-        Self { k, values }
+            Form::Int8 { .. } => self.rows(linear, m, threads, |row, floats, q| {
+                let x = match &source {
+                    Source::Plain(x) => &x[row * k..][..k],
+                    Source::Normed(x, args) => {
+                        floats.resize(k);
+                        (kernels.layer_norm)(&x[row * k..][..k], *args, floats);
+                        floats
+                    }
+                };
+                (kernels.quantize_row)(x, q)
+            }),
+        }
+    }
+
+    /// `quantize(row, scratch, q)` writes a row's integers and gives its scale and zero point.
+    fn rows(
+        &mut self,
+        linear: &Linear,
+        m: usize,
+        threads: Threads,
+        quantize: impl Fn(usize, &mut Aligned<f32>, &mut [i8]) -> (f32, f32) + Sync + Send,
+    ) {
+        let (kernels, form) = (linear.kernels(), linear.form());
+        let Form::Int8 { k, group, offset, sums, wide } = form else { unreachable!("the caller has looked") };
+        let (groups, row_bytes) = (k / group, Form::row_bytes(k, wide));
+        (self.m, self.k, self.form) = (m, linear.k(), form);
+        let Int8Rows { q, start, group_sums, scale, zero } = &mut self.int8;
+        q.resize(m * row_bytes);
+        start.resize(m * groups);
+        group_sums.resize(if sums { m * groups } else { 0 });
+        scale.resize(m);
+        zero.resize(m);
+        let tasks = Panels::new(m, ROWS_A_TASK);
+        let (q, start, group_sums) = (Disjoint::new(q), Disjoint::new(start), Disjoint::new(group_sums));
+        let (scale, zero) = (Disjoint::new(scale), Disjoint::new(zero));
+        threads.for_each(tasks.count, |task| {
+            scratch::with(|Scratch { floats: [floats, ..], bytes }| {
+                for row in tasks.rows(task) {
+                    // SAFETY: a row belongs to one task, and a task to one call.
+                    let (q, start, group_sums, scale, zero) = unsafe {
+                        (
+                            q.part(row * row_bytes..(row + 1) * row_bytes),
+                            start.part(row * groups..(row + 1) * groups),
+                            group_sums.part(if sums { row * groups..(row + 1) * groups } else { 0..0 }),
+                            scale.part(row..row + 1),
+                            zero.part(row..row + 1),
+                        )
+                    };
+                    let narrow: &mut [i8] = match wide {
+                        true => {
+                            bytes.resize(k);
+                            bytes
+                        }
+                        false => bytemuck::cast_slice_mut(&mut q[..k]),
+                    };
+                    (scale[0], zero[0]) = quantize(row, floats, &mut narrow[..linear.k()]);
+                    narrow[linear.k()..].fill(0);
+                    if offset == 0 && !sums {
+                        start.fill(0);
+                    } else {
+                        (kernels.group_sums)(narrow, group, start);
+                    }
+                    for (out, sum) in group_sums.iter_mut().zip(&*start) {
+                        *out = *sum as f32;
+                    }
+                    start.iter_mut().for_each(|sum| *sum *= -offset);
+                    if wide {
+                        let wide: &mut [i16] = bytemuck::cast_slice_mut(&mut q[..2 * k]);
+                        wide.iter_mut().zip(&**bytes).for_each(|(wide, q)| *wide = i16::from(*q));
+                    }
+                }
+            });
+        });
     }
 
     /// Length of a row.
@@ -131,41 +268,32 @@ impl Activations {
 
     /// Number of rows.
     pub fn m(&self) -> usize {
-        match &self.values {
-            Values::F32(values) => values.len() / self.k,
-            Values::Int8 { scale, .. } => scale.len(),
-        }
+        self.m
     }
 
-    /// The form the rows are in.
-    pub fn precision(&self) -> Precision {
-        match self.values {
-            Values::F32(_) => Precision::F32,
-            Values::Int8 { .. } => Precision::Int8,
-        }
+    pub(crate) fn form(&self) -> Form {
+        self.form
     }
 
-    /// The rows as f32, if that is what they are.
-    pub fn as_f32(&self) -> Option<&[f32]> {
-        match &self.values {
-            Values::F32(values) => Some(values),
-            Values::Int8 { .. } => None,
-        }
+    /// The floats, in this [`Form`].
+    pub(crate) fn floats(&self) -> &[f32] {
+        &self.floats
     }
 
-    /// Rows `first..first + m`, if they are signed bytes.
-    pub(crate) fn as_int8(&self, first: usize, m: usize) -> Option<Int8Rows<'_>> {
-        match &self.values {
-            Values::F32(_) => None,
-            Values::Int8 { q, scale, zero } => {
-                let rows = first..first + m;
-                Some(Int8Rows {
-                    k: self.k,
-                    q: &q[first * self.k..][..m * self.k],
-                    scale: &scale[rows.clone()],
-                    zero: &zero[rows],
-                })
-            }
-        }
+    /// The integers, in this [`Form`].
+    pub(crate) fn int8(&self) -> &Int8Rows {
+        &self.int8
+    }
+
+    /// The integers of a row, its scale and its zero point.
+    #[cfg(test)]
+    pub(crate) fn levels(&self, row: usize) -> (Vec<i32>, f64, f64) {
+        let Form::Int8 { k, wide, .. } = self.form else { panic!("no integers") };
+        let bytes = &self.int8.q[row * Form::row_bytes(k, wide)..];
+        let q = match wide {
+            true => bytemuck::cast_slice::<u8, i16>(&bytes[..2 * self.k]).iter().map(|&q| q.into()).collect(),
+            false => bytes[..self.k].iter().map(|&q| i32::from(q as i8)).collect(),
+        };
+        (q, f64::from(self.int8.scale[row]), f64::from(self.int8.zero[row]))
     }
 }

@@ -10,27 +10,29 @@
 //! * [`attention`], [`resize`].
 //!
 //! # Order of summation
-//! Every sum of floats in this crate has one order, whatever the instruction set, the batch and the number of threads: dot products in
-//! sixteen lanes that are then folded in halves ([`isa`]), the groups of a quantized weight along the row, positions in sequence. Vectors computed with
-//! quantized weights therefore agree bit for bit between machines. The one exception is [`Linear`] over plain f32 weights, which is
-//! served by the `gemm` crate.
+//! Every sum of floats in this crate has one order, whatever the instruction set, the batch and the number of threads: a product of floats in
+//! the order of its inputs, the groups of a quantized weight along the row, other sums in lanes (`isa::rows`). Vectors therefore agree bit for bit
+//! between machines.
 
 #[cfg(target_endian = "big")]
 compile_error!("edgeclip reads little-endian weights in place and has not been ported to big-endian machines");
 
 mod activations;
+mod aligned;
 pub mod attention;
-mod dense;
+mod disjoint;
 mod format;
-mod int8;
 pub mod isa;
 mod linear;
 mod math;
+mod packed;
+mod panels;
 pub mod resize;
+mod scratch;
 mod threads;
 
 pub use activations::{Activations, Norm, Precision, layer_norm};
 pub use format::{Format, UnknownFormat};
 pub use isa::{Activation, Isa, Kernels, UnsupportedIsa};
-pub use linear::{Epilogue, Linear, LinearError, Rows};
+pub use linear::{Epilogue, Groups, Linear, LinearError, Rows};
 pub use threads::Threads;

@@ -1,15 +1,21 @@
 //! A weight matrix with its bias, packed once for the instruction set that will use it.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use bytes::Bytes;
-use rayon::prelude::*;
 
 use crate::{
     Activations, Format, Kernels, Precision, Threads,
-    dense::{Floats, matmul},
-    int8::Int8,
-    isa::Activation,
+    activations::{Form, Int8Rows},
+    aligned::Aligned,
+    attention::Strided,
+    disjoint::Disjoint,
+    isa::{
+        Activation,
+        tile::{Finish, FloatTile, Int8Tile, MOST_COLUMNS, MOST_ROWS, TileBuffer},
+    },
+    packed::{Floats, Int8},
+    panels::Panels,
 };
 
 /// Rows of a weight matrix as a file holds them: `bytes` is `[n, k]` in `format`, one row after the other.
@@ -34,6 +40,17 @@ pub enum Epilogue {
     Add,
     /// `out = f(y)`
     Activate(Activation),
+}
+
+/// Which values of a row of quantized weights share a scale.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Groups {
+    /// Those that do in the file: every weight keeps its value.
+    #[default]
+    Stored,
+    /// Where the weights take 8 bits and have no minima: a whole row, or else 128 or 64 values, if quantizing them anew changes the matrix by
+    /// less than the bound in docs/kernels.md. Fewer scales to multiply with are faster.
+    Coarse,
 }
 
 /// A matrix that cannot be packed.
@@ -81,30 +98,39 @@ pub struct Linear {
     k: usize,
     n: usize,
     weights: Weights,
-    /// `[n]`
-    bias: Option<Vec<f32>>,
+    /// `[n]`, filled up to whole panels with zeros.
+    bias: Aligned<f32>,
 }
 
 #[derive(Debug)]
 enum Weights {
     /// Integers with the scales and minima of their format.
     Int8(Int8),
-    /// f32 in our own fixed order of summation, `[n][k]`.
-    Ordered(Vec<f32>),
-    /// f32 parts, one below the other, multiplied by `gemm`.
-    Gemm(Vec<Floats>),
+    /// f32.
+    Floats(Floats),
 }
 
 impl Linear {
-    /// Packs the rows of `parts`, one part below the other, for `kernels`.
+    /// Packs the rows of `parts`, one part below the other, for `kernels`, every value as it is.
     ///
-    /// Quantized parts are computed in int8. Floats are computed in f32: by `gemm`, f32 weights in place without a copy, unless `ordered` asks
-    /// for our own order of summation, as the few float weights of a quantized file need it, whose vectors must depend neither on the batch
-    /// nor on the number of threads. A mixture of both is dequantized and computed in f32, in our order.
+    /// Quantized parts are computed in int8, floats in f32. A mixture of both is dequantized and computed in f32.
     ///
     /// # Errors
     /// [`LinearError`] if a part's bytes or the bias do not fit the shape.
-    pub fn new(kernels: &'static Kernels, parts: &[Rows], bias: Option<Vec<f32>>, ordered: bool) -> Result<Self, LinearError> {
+    pub fn new(kernels: &'static Kernels, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Self, LinearError> {
+        Self::grouped(kernels, parts, bias, Groups::Stored)
+    }
+
+    /// As [`Linear::new`], with a choice of the groups that share a weight scale.
+    ///
+    /// # Errors
+    /// As [`Linear::new`].
+    pub fn grouped(
+        kernels: &'static Kernels,
+        parts: &[Rows],
+        bias: Option<Vec<f32>>,
+        groups: Groups,
+    ) -> Result<Self, LinearError> {
         let k = parts.first().map_or(0, |part| part.k);
         let mut n = 0usize;
         for part in parts {
@@ -125,22 +151,12 @@ impl Linear {
         {
             return Err(LinearError::Bias { expected: n, found: bias.len() });
         }
-        let quantized = parts.iter().filter(|part| part.format.is_quantized()).count();
-        let weights = if quantized == parts.len() {
-            Weights::Int8(Int8::pack(parts, n, k))
-        } else if ordered || quantized > 0 {
-            let mut values = vec![0f32; n * k];
-            let mut rest = values.as_mut_slice();
-            for part in parts {
-                let (own, below) = rest.split_at_mut(part.n * k);
-                part.dequantize(own);
-                rest = below;
-            }
-            Weights::Ordered(values)
+        let weights = if parts.iter().all(|part| part.format.is_quantized()) {
+            Weights::Int8(Int8::pack(kernels, parts, n, k, groups))
         } else {
-            Weights::Gemm(parts.iter().map(Rows::floats).collect())
+            Weights::Floats(Floats::pack(kernels, parts, n, k))
         };
-        Ok(Self { kernels, k, n, weights, bias })
+        Ok(Self { kernels, k, n, weights, bias: pad(kernels, n, bias.as_deref().unwrap_or_default()) })
     }
 
     /// A matrix for inputs that are bytes ([`Activations::set_bytes`]): `values` is `[n, k]` in f32, quantized here to int8 with a scale of
@@ -148,19 +164,24 @@ impl Linear {
     ///
     /// # Panics
     /// If `values` is not `[n, k]` or `bias` not `[n]`.
-    pub fn for_bytes(kernels: &'static Kernels, k: usize, values: &[f32], bias: Vec<f32>) -> Self {
+    pub fn for_bytes(kernels: &'static Kernels, k: usize, values: &[f32], bias: &[f32]) -> Self {
         let n = bias.len();
-        assert_eq!(values.len(), n * k, "a matrix of {n} rows of {k}");
-        assert!(k.is_multiple_of(32), "interim");
-        let mut bytes = vec![0u8; n * Format::Q8_0.row_bytes(k).expect("interim")];
-        Format::Q8_0.quantize(values, &mut bytes);
-        let rows = Rows { format: Format::Q8_0, n, k, bytes: Bytes::from(bytes) };
-        Self::new(kernels, &[rows], Some(bias), true).expect("the shape fits")
+        assert!(n > 0 && k > 0 && values.len() == n * k, "a matrix of {n} rows of {k}, not of {} values", values.len());
+        let weights = Weights::Int8(Int8::quantize(kernels, n, k, values));
+        Self { kernels, k, n, weights, bias: pad(kernels, n, bias) }
     }
 
     /// What it was packed for.
     pub fn kernels(&self) -> &'static Kernels {
         self.kernels
+    }
+
+    /// How many values of a row share a weight scale; `None` for floats.
+    pub fn group(&self) -> Option<usize> {
+        match &self.weights {
+            Weights::Int8(w) => Some(w.group),
+            Weights::Floats(_) => None,
+        }
     }
 
     /// Outputs.
@@ -177,92 +198,203 @@ impl Linear {
     pub fn precision(&self) -> Precision {
         match self.weights {
             Weights::Int8(_) => Precision::Int8,
-            Weights::Ordered(_) | Weights::Gemm(_) => Precision::F32,
+            Weights::Floats(_) => Precision::F32,
         }
     }
 
-    /// `x [m, k]` -> `out [m, n]`. The result of a row depends on that row alone, bit for bit, except for weights multiplied by `gemm`.
+    pub(crate) fn form(&self) -> Form {
+        match &self.weights {
+            Weights::Int8(w) => Form::Int8 {
+                k: w.k,
+                group: w.group,
+                offset: w.offset,
+                sums: !w.min.is_empty(),
+                wide: self.kernels.layout.is_wide(w.four),
+            },
+            // Rows that are a power of two long would share the same few places of the cache.
+            Weights::Floats(_) => Form::Floats { stride: self.k.next_multiple_of(16) + 16 },
+        }
+    }
+
+    /// `x [m, k]` -> `out [m, n]`. The result of a row depends on that row alone, bit for bit.
     ///
     /// # Panics
-    /// If `x` is not in this linear's [`precision`](Self::precision) and width, or `out` is not `[m, n]`.
+    /// If `x` was not made for this linear or one like it, or `out` is not `[m, n]`.
     pub fn forward(&self, x: &Activations, epilogue: Epilogue, out: &mut [f32], threads: Threads) {
-        let _ = threads;
-        assert_eq!((x.k(), x.precision()), (self.k, self.precision()), "input of a linear");
+        assert_eq!((x.k(), x.form()), (self.k, self.form()), "input of a linear");
         assert_eq!(out.len(), x.m() * self.n, "output of {} rows of {}", x.m(), self.n);
         if out.is_empty() {
             return;
         }
-        if let Weights::Gemm(parts) = &self.weights {
-            let x = x.as_f32().unwrap_or_default();
-            let mut product = vec![0f32; out.len()];
-            let mut column = 0;
-            for part in parts {
-                matmul(self.k, x, part.as_slice(), self.n, column, &mut product);
-                column += part.as_slice().len() / self.k;
-            }
-            self.finish(epilogue, &mut product, out);
-            return;
-        }
-        // A task is a few rows; the multiple of four is the tile of the int8 kernel.
-        let rows = x.m().div_ceil(rayon::current_num_threads()).next_multiple_of(4).clamp(4, 32);
-        out.par_chunks_mut(rows * self.n).enumerate().for_each_init(
-            || vec![0f32; rows * self.n],
-            |product, (i, out)| {
-                let product = &mut product[..out.len()];
-                let (first, m) = (i * rows, out.len() / self.n);
-                match &self.weights {
-                    Weights::Int8(w) => {
-                        let x = x.as_int8(first, m).expect("the precision was checked above");
-                        (self.kernels.linear_int8)(x, w.borrow(), product);
-                    }
-                    Weights::Ordered(w) => {
-                        let x = x.as_f32().unwrap_or_default();
-                        (self.kernels.linear_f32)(self.k, &x[first * self.k..][..m * self.k], w, product);
-                    }
-                    Weights::Gemm(_) => unreachable!("returned above"),
-                }
-                self.finish(epilogue, product, out);
-            },
-        );
+        let layout = self.kernels.layout;
+        let (panels, columns) = (Panels::new(x.m(), layout.rows), self.n.div_ceil(layout.columns));
+        let depth = match &self.weights {
+            Weights::Int8(w) => w.k * if layout.is_wide(w.four) { 2 } else { 1 },
+            Weights::Floats(_) => self.k * size_of::<f32>(),
+        };
+        // The activations of a block stay in the cache beside a panel of weights.
+        let block = (ROWS_CACHED_BYTES / (depth * layout.rows)).clamp(1, panels.count);
+        let blocks = panels.count.div_ceil(block);
+        let small = x.m() * self.n * self.k < MACS_FOR_THREADS;
+        let threads = if small { Threads::One } else { threads };
+        let chunks = match threads.count() {
+            1 => 1,
+            threads => (TASKS_A_THREAD * threads).div_ceil(blocks).min(columns),
+        };
+        let out = Disjoint::new(out);
+        threads.for_each(blocks * chunks, |task| {
+            let (at, chunk) = (task / chunks, task % chunks);
+            let rows = at * block..((at + 1) * block).min(panels.count);
+            let columns = columns * chunk / chunks..columns * (chunk + 1) / chunks;
+            self.task(x, panels, rows, columns, epilogue, &out);
+        });
     }
 
-    fn finish(&self, epilogue: Epilogue, product: &mut [f32], out: &mut [f32]) {
-        if let Some(bias) = &self.bias {
-            for row in product.chunks_exact_mut(self.n) {
-                row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+    fn task(
+        &self,
+        x: &Activations,
+        panels: Panels,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        epilogue: Epilogue,
+        out: &Disjoint<'_, f32>,
+    ) {
+        let (mut tile, mut low) = (TileBuffer::ZERO, TileBuffer::ZERO);
+        let width = self.kernels.layout.columns;
+        for column in columns.clone() {
+            let first = column * width;
+            for panel in rows.clone() {
+                let rows_of = panels.rows(panel);
+                let size = rows_of.len() * width;
+                let (tile, mut low) = (&mut tile.0[..size], &mut low.0[..size]);
+                let (scale, zero, sum): (&[f32], &[f32], &[f32]) = match &self.weights {
+                    Weights::Int8(w) => {
+                        let ahead = (column + 1 < columns.end).then(|| (panel - rows.start, rows.len()));
+                        let x = x.int8();
+                        self.int8_tile(w, x, rows_of.clone(), column, ahead, tile);
+                        if w.min.is_empty() {
+                            low = &mut [];
+                        } else {
+                            self.minima(w, x, rows_of.clone(), column, low);
+                        }
+                        (&x.scale[rows_of.clone()], &x.zero[rows_of.clone()], &w.sum[first..][..width])
+                    }
+                    Weights::Floats(w) => {
+                        self.float_tile(w, x, rows_of.clone(), column, tile);
+                        low = &mut [];
+                        (&[1.0; MOST_ROWS], &[0.0; MOST_ROWS], &[0.0; MOST_COLUMNS][..width])
+                    }
+                };
+                let finish = Finish {
+                    scale,
+                    zero,
+                    sum,
+                    bias: &self.bias[first..][..width],
+                    epilogue,
+                    out,
+                    first: rows_of.start * self.n + first,
+                    stride: self.n,
+                    filled: width.min(self.n - first),
+                };
+                (self.kernels.finish)(&finish, tile, low);
             }
         }
-        match epilogue {
-            Epilogue::Store => out.copy_from_slice(product),
-            Epilogue::Add => out.iter_mut().zip(product).for_each(|(o, y)| *o += *y),
-            Epilogue::Activate(activation) => {
-                (self.kernels.activate)(activation, product);
-                out.copy_from_slice(product);
+    }
+
+    /// What minima contribute: each is a factor of the sum of its group of activations.
+    fn minima(&self, w: &Int8, x: &Int8Rows, rows: Range<usize>, column: usize, out: &mut [f32]) {
+        let groups = w.k / w.group;
+        let size = groups * self.kernels.layout.columns;
+        let sums = Strided { values: &x.group_sums, stride: groups, offset: rows.start * groups };
+        multiply_floats(self.kernels, sums, rows.len(), &w.min[column * size..][..size], out, self.kernels.layout.columns);
+    }
+
+    /// `ahead`: which of how many tiles it is that together ask for the next panel.
+    fn int8_tile(
+        &self,
+        w: &Int8,
+        x: &Int8Rows,
+        rows: Range<usize>,
+        column: usize,
+        ahead: Option<(usize, usize)>,
+        out: &mut [f32],
+    ) {
+        let layout = self.kernels.layout;
+        let (groups, width, m) = (w.k / w.group, layout.columns, rows.len());
+        let bytes = w.panel_bytes(width);
+        let q = &w.q[column * bytes..][..bytes];
+        let scale = &w.scale[column * groups * width..][..groups * width];
+        let start = &x.start[rows.start * groups..rows.end * groups];
+        let stride = Form::row_bytes(w.k, layout.is_wide(w.four));
+        let x = &x.q[rows.start * stride..rows.end * stride];
+        let (ahead, lines) = match ahead {
+            Some((tile, tiles)) => {
+                let lines = (bytes / 64).div_ceil(groups * tiles);
+                (q.as_ptr().wrapping_add(bytes + tile * lines * groups * 64), lines)
             }
-        }
+            None => (q.as_ptr(), 0),
+        };
+        // Sums of 4 bits are only known to fit for the groups that the formats have.
+        assert!(!w.four || w.group == 32);
+        assert!(out.len() == m * width && w.group.is_multiple_of(2 * layout.depth(w.four)));
+        let tile = Int8Tile {
+            x: x.as_ptr(),
+            stride,
+            start: start.as_ptr(),
+            w: q.as_ptr(),
+            scale: scale.as_ptr(),
+            groups,
+            steps: w.group / layout.depth(w.four),
+            ahead,
+            lines,
+            out: out.as_mut_ptr(),
+        };
+        let tiles = if w.four { self.kernels.tiles.int4 } else { self.kernels.tiles.int8 };
+        // SAFETY: the slices above have the lengths that a tile of `m` rows reads and writes; weights and scales of a panel are whole cache
+        // lines from the start of a buffer that begins on one, and `out` is the start of a `TileBuffer`. `Kernels` exists only where its
+        // instructions do.
+        unsafe { tiles[m - 1](&tile) };
+    }
+
+    fn float_tile(&self, w: &Floats, x: &Activations, rows: Range<usize>, column: usize, out: &mut [f32]) {
+        let Form::Floats { stride } = x.form() else { unreachable!("the form was compared") };
+        let size = self.k * self.kernels.layout.columns;
+        let x = Strided { values: x.floats(), stride, offset: rows.start * stride };
+        multiply_floats(self.kernels, x, rows.len(), &w.0[column * size..][..size], out, self.kernels.layout.columns);
     }
 }
 
-impl Rows {
-    fn dequantize(&self, values: &mut [f32]) {
-        let row = self.bytes.len() / self.n;
-        values
-            .par_chunks_exact_mut(self.k)
-            .zip(self.bytes.par_chunks_exact(row))
-            .with_min_len(16)
-            .for_each(|(values, bytes)| self.format.dequantize(bytes, values));
-    }
+/// `out[rows][columns] = x[rows][k] w[k][columns]` for the columns of one panel; rows of `out` are `out_stride` after each other.
+///
+/// # Panics
+/// If a buffer is too short, or `w` or a row of `out` does not begin on a cache line.
+pub(crate) fn multiply_floats(kernels: &Kernels, x: Strided<'_>, rows: usize, w: &[f32], out: &mut [f32], out_stride: usize) {
+    let columns = kernels.layout.columns;
+    let k = w.len() / columns;
+    let x_len = x.offset + (rows - 1) * x.stride + k;
+    assert!(x_len <= x.values.len() && (rows - 1) * out_stride + columns <= out.len(), "a product of {rows} rows");
+    let aligned = |first: &[f32]| first.as_ptr().cast::<TileBuffer>().is_aligned();
+    assert!(aligned(w) && aligned(out) && out_stride.is_multiple_of(16), "not on a cache line");
+    let tile =
+        FloatTile { x: x.values[x.offset..].as_ptr(), stride: x.stride, w: w.as_ptr(), k, out: out.as_mut_ptr(), out_stride };
+    // SAFETY: lengths and alignment were checked above. `Kernels` exists only where its instructions do.
+    unsafe { kernels.tiles.float[rows - 1](&tile) };
+}
 
-    fn floats(&self) -> Floats {
-        if self.format == Format::F32
-            && let Some(floats) = Floats::in_place(&self.bytes)
-        {
-            return floats;
-        }
-        let mut values = vec![0f32; self.n * self.k];
-        self.dequantize(&mut values);
-        Floats::Owned(values)
-    }
+/// Activations that are read again for every panel of weights: half of a second-level cache of 1 MiB.
+const ROWS_CACHED_BYTES: usize = 512 << 10;
+
+/// Enough that threads which do not run all the time end together.
+const TASKS_A_THREAD: usize = 4;
+
+/// Below so many multiply-adds waking another thread costs more than it saves.
+const MACS_FOR_THREADS: usize = 1 << 20;
+
+/// `bias`, or zeros if there is none, in whole panels.
+fn pad(kernels: &Kernels, n: usize, bias: &[f32]) -> Aligned<f32> {
+    let mut padded = Aligned::zeroed(n.next_multiple_of(kernels.layout.columns));
+    padded[..bias.len()].copy_from_slice(bias);
+    padded
 }
 
 #[cfg(test)]
@@ -274,6 +406,12 @@ mod tests {
         let mut bytes = vec![0u8; n * format.row_bytes(k).unwrap()];
         format.quantize(&values, &mut bytes);
         Rows { format, n, k, bytes: Bytes::from(bytes) }
+    }
+
+    fn dequantized(part: &Rows) -> Vec<f32> {
+        let mut values = vec![f32::NAN; part.n * part.k];
+        part.format.dequantize(&part.bytes, &mut values);
+        values
     }
 
     fn on(linear: &Linear, x: &[f32]) -> Activations {
@@ -303,47 +441,44 @@ mod tests {
         let kernels = Kernels::best();
         let part = |format, first: usize, n| rows(format, n, k, move |i| weight(first * k + i));
         let cases = [
-            (vec![part(Format::F32, 0, 5)], false, Precision::F32),
-            (vec![part(Format::F32, 0, 5)], true, Precision::F32),
-            (vec![part(Format::F16, 0, 2), part(Format::F32, 2, 3)], false, Precision::F32),
-            (vec![part(Format::Q8_0, 0, 5)], true, Precision::Int8),
-            (vec![part(Format::Q8_0, 0, 1), part(Format::Q8_0, 1, 4)], true, Precision::Int8),
-            (vec![part(Format::Q8_0, 0, 3), part(Format::BF16, 3, 2)], false, Precision::F32),
+            (vec![part(Format::F32, 0, 5)], Precision::F32),
+            (vec![part(Format::F16, 0, 2), part(Format::F32, 2, 3)], Precision::F32),
+            (vec![part(Format::Q8_0, 0, 5)], Precision::Int8),
+            (vec![part(Format::Q8_0, 0, 1), part(Format::Q8_0, 1, 4)], Precision::Int8),
+            (vec![part(Format::Q8_0, 0, 3), part(Format::BF16, 3, 2)], Precision::F32),
         ];
-        for (parts, ordered, precision) in cases {
+        for (parts, precision) in cases {
             let formats: Vec<_> = parts.iter().map(|part| part.format).collect();
-            let linear = Linear::new(kernels, &parts, bias(), ordered).unwrap();
+            let linear = Linear::new(kernels, &parts, bias()).unwrap();
             assert_eq!((linear.precision(), linear.n(), linear.k()), (precision, n, k), "{formats:?}");
             assert_eq!(run(&linear, &x, Epilogue::Store, f32::NAN), expected, "{formats:?}");
             let added: Vec<f32> = expected.iter().map(|y| y + 3.0).collect();
             assert_eq!(run(&linear, &x, Epilogue::Add, 3.0), added, "{formats:?}");
-            let mut activated = expected.clone();
-            (kernels.activate)(Activation::QuickGelu, &mut activated);
-            assert_eq!(run(&linear, &x, Epilogue::Activate(Activation::QuickGelu), f32::NAN), activated, "{formats:?}");
+            // The product of each value and 1.
+            let one = Linear::new(kernels, &[rows(Format::F32, 1, 1, |_| 1.0)], None).unwrap();
+            let activate = Epilogue::Activate(Activation::QuickGelu);
+            assert_eq!(run(&linear, &x, activate, f32::NAN), run(&one, &expected, activate, f32::NAN), "{formats:?}");
         }
     }
 
     /// The packed product against that of the values that the format stores with those that the activations do, in f64.
     fn check_product(parts: &[Rows], x: &[f32]) {
         let formats: Vec<_> = parts.iter().map(|part| part.format).collect();
-        let linear = Linear::new(Kernels::best(), parts, None, true).unwrap();
+        let linear = Linear::new(Kernels::best(), parts, None).unwrap();
         assert_eq!(linear.precision(), Precision::Int8, "{formats:?}");
         let (n, k) = (linear.n(), linear.k());
         let mut w = Vec::new();
         for part in parts {
-            let mut values = vec![f32::NAN; part.n * k];
-            part.dequantize(&mut values);
-            w.extend(values);
+            w.extend(dequantized(part));
         }
         let x = on(&linear, x);
         let mut out = vec![f32::NAN; x.m() * n];
         linear.forward(&x, Epilogue::Store, &mut out, Threads::All);
-        let stored = x.as_int8(0, x.m()).unwrap();
         for (i, &y) in out.iter().enumerate() {
             let (row, col) = (i / n, i % n);
-            let (scale, zero) = (f64::from(stored.scale[row]), f64::from(stored.zero[row]));
+            let (q, scale, zero) = x.levels(row);
             let (mut truth, mut magnitude) = (0f64, 0f64);
-            for (&q, &w) in stored.q[row * k..][..k].iter().zip(&w[col * k..][..k]) {
+            for (&q, &w) in q.iter().zip(&w[col * k..][..k]) {
                 truth += scale * (f64::from(q) - zero) * f64::from(w);
                 // A value may be the small difference of a product and a minimum of up to the largest value of the row.
                 magnitude += scale * (f64::from(q).abs() + zero.abs());
@@ -376,10 +511,8 @@ mod tests {
     #[test]
     fn no_rows_in_are_no_rows_out() {
         for format in Format::ALL {
-            for ordered in [false, true] {
-                let linear = Linear::new(Kernels::best(), &[rows(format, 200, 256, |_| 1.0)], None, ordered).unwrap();
-                assert!(run(&linear, &[], Epilogue::Store, 0.0).is_empty(), "{format}");
-            }
+            let linear = Linear::new(Kernels::best(), &[rows(format, 200, 256, |_| 1.0)], None).unwrap();
+            assert!(run(&linear, &[], Epilogue::Store, 0.0).is_empty(), "{format}");
         }
     }
 
@@ -389,7 +522,7 @@ mod tests {
         let good = || rows(Format::Q8_0, 2, 32, |_| 1.0);
         let short = Rows { bytes: good().bytes.slice(1..), ..good() };
         let ragged = Rows { k: 33, ..good() };
-        let error = |parts: &[Rows], bias| Linear::new(kernels, parts, bias, false).unwrap_err();
+        let error = |parts: &[Rows], bias| Linear::new(kernels, parts, bias).unwrap_err();
         assert_eq!(error(&[short], None), LinearError::Size { expected: Some(68), found: 67 });
         assert_eq!(error(&[ragged], None), LinearError::Size { expected: None, found: 68 });
         assert_eq!(error(&[good(), rows(Format::F32, 1, 8, |_| 0.0)], None), LinearError::Inputs(32, 8));

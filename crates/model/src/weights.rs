@@ -139,7 +139,7 @@ impl Loader<'_> {
 
     /// Packs rows that are already checked; `id` is for the message.
     pub(crate) fn pack(&self, id: Id, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Linear, Error> {
-        Linear::new(self.kernels, parts, bias, self.weights.is_quantized()).map_err(|error| self.unusable(id, error))
+        Linear::new(self.kernels, parts, bias).map_err(|error| self.unusable(id, error))
     }
 
     fn unusable(&self, id: Id, error: LinearError) -> Error {

@@ -9,7 +9,16 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
+pub(crate) mod lanes;
+mod rows;
 mod scalar;
+pub(crate) mod tile;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::{fmt, str::FromStr};
 
@@ -20,6 +29,10 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// The same with AVX-VNNI: dot products of bytes, 256 bits at a time.
+    AvxVnni,
+    /// x86-64 with AVX-512 and its VNNI: 512 bits at a time.
+    Avx512Vnni,
 }
 
 /// An instruction set that this machine (or this build) does not have.
@@ -37,11 +50,25 @@ impl std::error::Error for UnsupportedIsa {}
 
 impl Isa {
     /// All that have kernels, available or not.
-    pub const ALL: [Self; 2] = [Self::Scalar, Self::Avx2];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni];
 
     /// Those that this machine can run, slowest first; never empty.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|isa| Kernels::new(*isa).is_ok())
+    }
+
+    /// The features of a processor that its kernels need, as Linux and Rust name them; empty for [`Isa::Scalar`], and where this build has no
+    /// kernels for the set.
+    pub const fn features(self) -> &'static [&'static str] {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::FEATURES,
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => avx_vnni::FEATURES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => avx512::FEATURES,
+            _ => &[],
+        }
     }
 
     /// Lower-case name, as `EDGECLIP_ISA` takes it.
@@ -49,6 +76,8 @@ impl Isa {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avx-vnni",
+            Self::Avx512Vnni => "avx512-vnni",
         }
     }
 }
@@ -76,51 +105,6 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// Rows of signed bytes with a scale and a zero point each: `x = scale * (q - zero)`.
-#[derive(Clone, Copy)]
-pub(crate) struct Int8Rows<'a> {
-    pub(crate) k: usize,
-    /// `[m, k]`
-    pub(crate) q: &'a [i8],
-    /// `[m]`
-    pub(crate) scale: &'a [f32],
-    /// `[m]`
-    pub(crate) zero: &'a [i32],
-}
-
-/// A weight matrix of signed bytes with a scale for each group along a row, and maybe a minimum: `w = scale * q + min`.
-#[derive(Clone, Copy)]
-pub(crate) struct Int8Weights<'a> {
-    /// Elements that share a scale: [`GROUP`] or [`HALF_GROUP`].
-    pub(crate) group: usize,
-    /// `[n, k]`
-    pub(crate) q: &'a [i8],
-    /// `[n, k / group]`
-    pub(crate) scale: &'a [f32],
-    /// `[n, k / group]`, or empty if all are 0.
-    pub(crate) min: &'a [f32],
-    /// `[n]`, the sum of each row's values, for the zero point.
-    pub(crate) sum: &'a [f32],
-}
-
-/// Elements that share a weight scale in most formats.
-pub(crate) const GROUP: usize = 32;
-
-/// Elements that share a weight scale in Q6_K.
-pub(crate) const HALF_GROUP: usize = 16;
-
-/// Attention of one sequence: what to read and which rows to compute.
-#[derive(Clone, Copy)]
-pub(crate) struct AttentionArgs<'a> {
-    /// `[tokens, 3 * width]`: query, key and value of each token.
-    pub(crate) qkv: &'a [f32],
-    pub(crate) width: usize,
-    pub(crate) heads: usize,
-    pub(crate) causal: bool,
-    /// The token of the first row of the output.
-    pub(crate) first: usize,
-}
-
 /// LayerNorm's parameters, `[width]` each.
 #[derive(Clone, Copy)]
 pub(crate) struct NormArgs<'a> {
@@ -133,18 +117,23 @@ pub(crate) struct NormArgs<'a> {
 /// having one is the proof that its functions may be called.
 pub struct Kernels {
     isa: Isa,
-    /// Quantizes one row: `(x, q) -> (scale, zero)`.
-    pub(crate) quantize_row: fn(&[f32], &mut [i8]) -> (f32, i32),
-    /// `out[m, n] = x W^T` in int8 with f32 sums of the groups, those of the scales and those of the minima apart. No bias.
-    pub(crate) linear_int8: fn(Int8Rows<'_>, Int8Weights<'_>, &mut [f32]),
-    /// `out[m, n] = x[m, k] W[n, k]^T`, sums in lanes. No bias.
-    pub(crate) linear_f32: fn(usize, &[f32], &[f32], &mut [f32]),
+    pub(crate) layout: tile::Layout,
+    pub(crate) tiles: tile::Tiles,
+    /// `(finish, tile, low)`: makes the results of a finished tile, in which it works, and puts them into the output. `low` is what minima
+    /// contribute, or empty.
+    pub(crate) finish: fn(&tile::Finish<'_>, &mut [f32], &[f32]),
+    /// Quantizes one row: `(x, q) -> (scale, zero)`, with `x = scale * (q - zero)`.
+    pub(crate) quantize_row: fn(&[f32], &mut [i8]) -> (f32, f32),
     /// LayerNorm of one row, two passes: `(x, parameters, out)`.
     pub(crate) layer_norm: fn(&[f32], NormArgs<'_>, &mut [f32]),
-    /// Rows `first..` of the attention of one sequence.
-    pub(crate) attention: fn(AttentionArgs<'_>, &mut [f32]),
-    /// In place.
-    pub(crate) activate: fn(Activation, &mut [f32]),
+    /// `(scores, seen, scale) -> sum`: the first `seen` become `exp(scale * score - most)`, the others 0.
+    pub(crate) soft_max: fn(&mut [f32], usize, f32) -> f32,
+    /// `(x, by, out)`: `out = x / by`.
+    pub(crate) divide: fn(&[f32], f32, &mut [f32]),
+    /// `(q, group, sums)`: the sum of each group; a group is a multiple of 16.
+    pub(crate) group_sums: fn(&[i8], usize, &mut [i32]),
+    /// `(rows, out, stride)`: sixteen rows of the same length as columns, `out[i * stride + row]`.
+    pub(crate) transpose: fn(&[&[f32]; lanes::LANES], &mut [f32], usize),
 }
 
 impl Kernels {
@@ -157,7 +146,11 @@ impl Kernels {
             Isa::Scalar => Ok(&scalar::KERNELS),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 if avx2::is_available() => Ok(&avx2::KERNELS),
-            Isa::Avx2 => Err(UnsupportedIsa(isa)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni if avx_vnni::is_available() => Ok(&avx_vnni::vex::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni if avx512::is_available() => Ok(&avx512::KERNELS),
+            _ => Err(UnsupportedIsa(isa)),
         }
     }
 

@@ -87,8 +87,6 @@ struct Patch {
     kernels: &'static Kernels,
     /// `[width, 3 * side * side]`, a row in the order channel, y, x.
     rows: Rows,
-    /// Whether floats are summed in our order.
-    ordered: bool,
     /// `rows` packed, when first needed.
     floats: OnceLock<Linear>,
     /// For pictures that are bytes with the model's own mean and deviation, in a file of quantized weights.
@@ -99,9 +97,9 @@ impl Patch {
     fn load(loader: &Loader<'_>, config: &ImageConfig) -> Result<Self, Error> {
         let id = Id::weight(Tower::Image, Piece::PatchEmbedding);
         let rows = loader.rows(id, &[config.patch, config.patch, 3], config.tower.width)?;
-        let (kernels, ordered) = (loader.kernels, loader.weights.is_quantized());
-        let bytes = if ordered { for_bytes(kernels, &rows, config.patch, &config.preprocessing) } else { None };
-        let patch = Self { kernels, rows, ordered, floats: OnceLock::new(), bytes };
+        let kernels = loader.kernels;
+        let bytes = if loader.weights.is_quantized() { for_bytes(kernels, &rows, config.patch, &config.preprocessing) } else { None };
+        let patch = Self { kernels, rows, floats: OnceLock::new(), bytes };
         if patch.bytes.is_none() {
             patch.floats();
         }
@@ -114,7 +112,7 @@ impl Patch {
         if let Some(linear) = self.floats.get() {
             return linear;
         }
-        let linear = Linear::new(self.kernels, slice::from_ref(&self.rows), None, self.ordered);
+        let linear = Linear::new(self.kernels, slice::from_ref(&self.rows), None);
         let linear = linear.expect("the size of rows is checked when they are loaded");
         self.floats.get_or_init(|| linear)
     }
@@ -178,7 +176,7 @@ fn for_bytes(kernels: &'static Kernels, rows: &Rows, side: usize, spec: &Spec) -
     }
     // What belongs to the mean is summed over the quantized weights, by the linear itself: their error then meets p - 255 mean, which is
     // smaller than p.
-    let linear = Linear::for_bytes(kernels, k, &folded, vec![0.0; n]);
+    let linear = Linear::for_bytes(kernels, k, &folded, &vec![0.0; n]);
     let mut white = Activations::default();
     let fill = |channel: usize, row: &mut [u8]| {
         row.fill(0);
@@ -188,8 +186,8 @@ fn for_bytes(kernels: &'static Kernels, rows: &Rows, side: usize, spec: &Spec) -
     let mut sums = vec![0f32; 3 * n];
     linear.forward(&white, Epilogue::Store, &mut sums, Threads::All);
     let mean = |output: usize| -> f64 { (0..3).map(|c| f64::from(spec.mean[c]) * f64::from(sums[c * n + output])).sum() };
-    let bias = (0..n).map(|output| -mean(output) as f32).collect();
-    Some(Linear::for_bytes(kernels, k, &folded, bias))
+    let bias = (0..n).map(|output| -mean(output) as f32).collect::<Vec<_>>();
+    Some(Linear::for_bytes(kernels, k, &folded, &bias))
 }
 
 /// Values that share a scale; rows are filled up to whole blocks.

@@ -1,0 +1,114 @@
+//! What the tiles of every instruction set are given.
+
+use crate::{Epilogue, disjoint::Disjoint};
+
+/// The largest tile of any instruction set, in rows and columns.
+pub(crate) const MOST_ROWS: usize = 6;
+pub(crate) const MOST_COLUMNS: usize = 32;
+
+/// How an instruction set wants the integers of both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Most rows of a tile.
+    pub(crate) rows: usize,
+    /// Columns of a tile: outputs whose weights lie side by side.
+    pub(crate) columns: usize,
+    /// Whether activations are widened to 16 bits where weights have 8.
+    pub(crate) wide: bool,
+    /// What is added to weights of 8 bits to make them unsigned: 128, or 0 if they stay signed.
+    pub(crate) offset: i32,
+}
+
+impl Layout {
+    /// Whether activations take 16 bits for weights of 4 bits, or of 8.
+    pub(crate) const fn is_wide(self, four: bool) -> bool {
+        self.wide && !four
+    }
+
+    /// Values of a row that lie side by side: what one instruction sums.
+    pub(crate) const fn depth(self, four: bool) -> usize {
+        if self.is_wide(four) { 2 } else { 4 }
+    }
+}
+
+/// A tile of the product of integers: `out[r][c] = sum over groups of scale[group][c] * sum over the group of x[r][k] * w[c][k]`, where the inner
+/// sum is exact and the outer one is fused, in the order of the groups.
+///
+/// The tile of M rows, C columns and depth D ([`Layout`]) reads, with `k = groups * steps * D`:
+/// * `x`: M rows of `[k]`, each `stride` bytes after the one before, of i8, or of i16 if they are wide;
+/// * `start`: `[M][groups]`, where the inner sums begin: minus the sum of the row's group times the offset of the weights;
+/// * `w`: `[k / D][C][D]` bytes with 8 bits; with 4, `[k / D / 2][C][D]`, the lower half of a byte for an even step, the upper for the odd one
+///   after it, unsigned;
+/// * `scale`: `[groups][C]`;
+///
+/// and writes `out`, `[M][C]`. It asks for `lines` cache lines a group from `ahead` on, which need not exist.
+pub(crate) struct Int8Tile {
+    pub(crate) x: *const u8,
+    pub(crate) stride: usize,
+    pub(crate) start: *const i32,
+    pub(crate) w: *const u8,
+    pub(crate) scale: *const f32,
+    pub(crate) groups: usize,
+    /// A multiple of 2.
+    pub(crate) steps: usize,
+    pub(crate) ahead: *const u8,
+    pub(crate) lines: usize,
+    pub(crate) out: *mut f32,
+}
+
+/// # Safety
+/// The pointers must be good for all that [`Int8Tile`] says, for the number of rows the function is for; `w`, `scale` and `out` must begin on a cache line.
+pub(crate) type Int8Fn = unsafe fn(&Int8Tile);
+
+/// A tile of the product of floats: `out[r][c] = sum over k of x[r][k] * w[k][c]`, fused, in the order of k.
+///
+/// The tile of M rows and C columns reads M rows of `x[k]`, each `stride` elements after the one before, and `w`, `[k][C]`, and writes M rows of
+/// `out[C]`, each `out_stride` elements after the one before.
+pub(crate) struct FloatTile {
+    pub(crate) x: *const f32,
+    pub(crate) stride: usize,
+    pub(crate) w: *const f32,
+    pub(crate) k: usize,
+    pub(crate) out: *mut f32,
+    pub(crate) out_stride: usize,
+}
+
+/// # Safety
+/// The pointers must be good for all that [`FloatTile`] says, for the number of rows the function is for; `w` and each row of `out` must begin on a cache line.
+pub(crate) type FloatFn = unsafe fn(&FloatTile);
+
+/// Tiles of 1, 2, ... rows.
+pub(crate) struct Tiles {
+    pub(crate) int8: &'static [Int8Fn],
+    pub(crate) int4: &'static [Int8Fn],
+    pub(crate) float: &'static [FloatFn],
+}
+
+/// What becomes of a finished tile, `[rows][columns]`: `y = scale * (product + minima - zero * sum) + bias`, and then the epilogue. A product of floats
+/// has the scale 1 and no zero point.
+pub(crate) struct Finish<'a> {
+    /// `[rows]`: of the activations.
+    pub(crate) scale: &'a [f32],
+    /// `[rows]`: the zero point of the activations.
+    pub(crate) zero: &'a [f32],
+    /// `[columns]`: of each column's weights.
+    pub(crate) sum: &'a [f32],
+    /// `[columns]`
+    pub(crate) bias: &'a [f32],
+    pub(crate) epilogue: Epilogue,
+    pub(crate) out: &'a Disjoint<'a, f32>,
+    /// Of the output: the first element, and from one row to the next. This part of it belongs to the tile.
+    pub(crate) first: usize,
+    pub(crate) stride: usize,
+    /// Columns that there are; the others only fill up the panel.
+    pub(crate) filled: usize,
+}
+
+/// The tile's floats on cache lines of their own.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct TileBuffer(pub(crate) [f32; MOST_ROWS * MOST_COLUMNS]);
+
+impl TileBuffer {
+    pub(crate) const ZERO: Self = Self([0.0; MOST_ROWS * MOST_COLUMNS]);
+}

@@ -1,0 +1,321 @@
+//! Weights as the tiles read them: panels of columns side by side, every value as the file has it.
+
+use std::array;
+
+use rayon::prelude::*;
+
+use crate::{
+    Format, Groups, Kernels, Rows,
+    aligned::Aligned,
+    format::{Block, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q6K, Q8_0},
+    isa::lanes::LANES,
+    scratch::{self, Scratch},
+};
+
+/// Elements that share a weight scale in most formats.
+const GROUP: usize = 32;
+
+/// Elements that share a weight scale in Q6_K.
+const HALF_GROUP: usize = 16;
+
+/// Integer weights, `w = scale * q + min`, in panels of [`Layout::columns`] outputs; the last one is filled up with zeros. Per panel:
+/// `q` as [`crate::isa::tile::Int8Tile`] says, `[groups][columns]` of scales and of minima, `[columns]` of sums.
+#[derive(Debug)]
+pub(crate) struct Int8 {
+    /// Inputs, filled up to whole groups.
+    pub(crate) k: usize,
+    pub(crate) group: usize,
+    /// Whether two values share a byte.
+    pub(crate) four: bool,
+    /// What was added to the integers.
+    pub(crate) offset: i32,
+    pub(crate) q: Aligned<u8>,
+    pub(crate) scale: Aligned<f32>,
+    /// Or empty.
+    pub(crate) min: Aligned<f32>,
+    /// Of each column's values, for the zero point of the activations.
+    pub(crate) sum: Aligned<f32>,
+}
+
+/// The integers of a panel, a row for each column, before they are interleaved.
+struct Unpacked {
+    q: Aligned<i8>,
+    scale: Vec<f32>,
+    min: Vec<f32>,
+}
+
+impl Int8 {
+    /// The integers of quantized `parts`, `n` rows of `k` in all: in groups of the smallest among them, with minima if one has them.
+    pub(crate) fn pack(kernels: &Kernels, parts: &[Rows], n: usize, k: usize, groups: Groups) -> Self {
+        let group = parts.iter().map(|part| group(part.format)).min().unwrap_or(GROUP);
+        let all = |formats: &[Format]| parts.iter().all(|part| formats.contains(&part.format));
+        // Q4_0 counts from -8, the others from 0.
+        let nibbles = match () {
+            () if all(&[Format::Q4_0]) => Some(8),
+            () if all(&[Format::Q4_1, Format::Q4K]) => Some(0),
+            () => None,
+        };
+        let has_min = parts.iter().any(|part| has_min(part.format));
+        if groups == Groups::Coarse
+            && nibbles.is_none()
+            && !has_min
+            && let Some(group) = coarse(parts, k)
+        {
+            return Self::build(kernels, (n, k), group, None, false, |row, q, scale, _| {
+                if let Some((format, bytes)) = find(parts, row) {
+                    scratch::with(|Scratch { floats: [values, ..], .. }| {
+                        values.resize(k);
+                        format.dequantize(bytes, values);
+                        quantize_groups(values, group, q, scale);
+                    });
+                }
+            });
+        }
+        Self::build(kernels, (n, k), group, nibbles, has_min, |row, q, scale, min| {
+            if let Some((format, bytes)) = find(parts, row) {
+                unpack(format, bytes, group, q, scale, min);
+            }
+        })
+    }
+
+    /// Integers for `values`, `n` rows of `k`: 8 bits and a scale for each group.
+    pub(crate) fn quantize(kernels: &Kernels, n: usize, k: usize, values: &[f32]) -> Self {
+        Self::build(kernels, (n, k.next_multiple_of(GROUP)), GROUP, None, false, |row, q, scale, _| {
+            quantize_groups(&values[row * k..][..k], GROUP, q, scale);
+        })
+    }
+
+    /// `nibbles`: what to add to values that share a byte, if they do. `unpack(row, q, scale, min)` fills in a row's `[k]` and `[groups]`.
+    fn build(
+        kernels: &Kernels,
+        (n, k): (usize, usize),
+        group: usize,
+        nibbles: Option<i32>,
+        has_min: bool,
+        unpack: impl Fn(usize, &mut [i8], &mut [f32], &mut [f32]) + Sync,
+    ) -> Self {
+        let layout = kernels.layout;
+        let columns = layout.columns;
+        let (panels, groups) = (n.div_ceil(columns), k / group);
+        let (four, offset) = (nibbles.is_some(), nibbles.unwrap_or(layout.offset));
+        let panel_bytes = columns * k / if four { 2 } else { 1 };
+        let mut q = Aligned::zeroed(panels * panel_bytes);
+        let mut scale = Aligned::zeroed(panels * groups * columns);
+        let mut min = Aligned::zeroed(if has_min { scale.len() } else { 0 });
+        let mut sum = Aligned::zeroed(panels * columns);
+        let mut no_min = vec![[0f32; 0]; panels];
+        let mins: Vec<&mut [f32]> = match has_min {
+            true => min.chunks_exact_mut(groups * columns).collect(),
+            false => no_min.iter_mut().map(|none| none.as_mut_slice()).collect(),
+        };
+        q.par_chunks_exact_mut(panel_bytes)
+            .zip(scale.par_chunks_exact_mut(groups * columns))
+            .zip(mins)
+            .zip(sum.par_chunks_exact_mut(columns))
+            .enumerate()
+            .for_each_init(
+                || Unpacked {
+                    q: Aligned::zeroed(columns * k),
+                    scale: vec![0.0; columns * groups],
+                    min: vec![0.0; columns * groups],
+                },
+                |rows, (panel, (((q, scale), min), sum))| {
+                    let filled = columns.min(n - panel * columns);
+                    rows.q[filled * k..].fill(0);
+                    rows.scale[filled * groups..].fill(0.0);
+                    rows.min[filled * groups..].fill(0.0);
+                    for c in 0..filled {
+                        unpack(
+                            panel * columns + c,
+                            &mut rows.q[c * k..][..k],
+                            &mut rows.scale[c * groups..][..groups],
+                            &mut rows.min[c * groups..][..groups],
+                        );
+                    }
+                    for (c, sum) in sum.iter_mut().enumerate() {
+                        let at = c * groups..(c + 1) * groups;
+                        // In the order of the groups, as the product is summed.
+                        *sum =
+                            rows.q[c * k..][..k].chunks_exact(group).zip(&rows.scale[at.clone()]).fold(0.0, |sum, (q, scale)| {
+                                let group: i32 = q.iter().map(|&q| i32::from(q)).sum();
+                                (group as f32).mul_add(*scale, sum)
+                            });
+                        if has_min {
+                            *sum += rows.min[at].iter().fold(0.0, |sum, min| (group as f32).mul_add(*min, sum));
+                        }
+                    }
+                    interleave(kernels, &mut rows.q, k, four, offset, q);
+                    transpose(&rows.scale, groups, scale);
+                    if has_min {
+                        transpose(&rows.min, groups, min);
+                    }
+                },
+            );
+        Self { k, group, four, offset, q, scale, min, sum }
+    }
+
+    /// Columns of a panel and bytes of its integers.
+    pub(crate) fn panel_bytes(&self, columns: usize) -> usize {
+        columns * self.k / if self.four { 2 } else { 1 }
+    }
+}
+
+/// The simple rule: the largest of a group becomes 127.
+fn quantize_groups(values: &[f32], group: usize, q: &mut [i8], scale: &mut [f32]) {
+    for ((values, q), scale) in values.chunks(group).zip(q.chunks_mut(group)).zip(scale) {
+        *scale = values.iter().fold(0f32, |most, v| most.max(v.abs())) / 127.0;
+        let inverse = if *scale > 0.0 { 1.0 / *scale } else { 0.0 };
+        q.iter_mut().zip(values).for_each(|(q, v)| *q = (v * inverse).round_ties_even() as i8);
+    }
+}
+
+/// The largest group that changes the matrix by less than [`COARSE_ERROR`]: a row, 128 or 64.
+fn coarse(parts: &[Rows], k: usize) -> Option<usize> {
+    let fits = |group: usize| {
+        let rows = parts.iter().flat_map(|part| (0..part.n).map(move |row| (part, row))).collect::<Vec<_>>();
+        let (error, size) = rows
+            .par_iter()
+            .with_min_len(16)
+            .map_init(
+                || (vec![0f32; k], vec![0i8; k], vec![0f32; k / group]),
+                |(values, q, scale), (part, row)| {
+                    let bytes = part.bytes.len() / part.n;
+                    part.format.dequantize(&part.bytes[row * bytes..][..bytes], values);
+                    quantize_groups(values, group, q, scale);
+                    let mut sums = (0f64, 0f64);
+                    for (i, (&v, &q)) in values.iter().zip(&*q).enumerate() {
+                        let error = v - scale[i / group] * f32::from(q);
+                        sums = (sums.0 + f64::from(error * error), sums.1 + f64::from(v * v));
+                    }
+                    sums
+                },
+            )
+            .reduce(|| (0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+        error.sqrt() <= COARSE_ERROR * size.sqrt()
+    };
+    [k, 128, 64].into_iter().filter(|&group| k.is_multiple_of(group) && group > GROUP).find(|&group| fits(group))
+}
+
+/// How much quantizing anew may change a matrix, in root mean squares: what eight bits change in activations is more (docs/kernels.md).
+const COARSE_ERROR: f64 = 0.01;
+
+/// Rows `[columns][k]` as `[k / depth][columns][depth]` bytes, or two steps of that in one. The rows are lost.
+fn interleave(kernels: &Kernels, rows: &mut [i8], k: usize, four: bool, offset: i32, out: &mut [u8]) {
+    let (columns, depth) = (kernels.layout.columns, kernels.layout.depth(four));
+    rows.iter_mut().for_each(|q| *q = q.wrapping_add(offset as i8));
+    let mut len = k;
+    if four {
+        // In place: half a row, its values and those `depth` after them in the upper halves.
+        len /= 2;
+        for row in rows.chunks_exact_mut(k) {
+            for i in 0..len {
+                let at = i / depth * 2 * depth + i % depth;
+                row[i] = row[at] | row[at + depth] << 4;
+            }
+        }
+    }
+    if depth == size_of::<f32>() {
+        // Four bytes change places as a float does, which nobody looks into.
+        let rows: &[f32] = bytemuck::cast_slice(rows);
+        let out: &mut [f32] = bytemuck::cast_slice_mut(out);
+        for first in (0..columns).step_by(LANES) {
+            let row = |i| &rows[(first + i) * k / depth..][..len / depth];
+            (kernels.transpose)(&array::from_fn(row), &mut out[first..], columns);
+        }
+    } else {
+        for (c, row) in rows.chunks_exact(k).enumerate() {
+            let steps = row[..len].chunks_exact(depth).enumerate();
+            steps.for_each(|(s, values)| out[(s * columns + c) * depth..][..depth].copy_from_slice(bytemuck::cast_slice(values)));
+        }
+    }
+}
+
+/// `[columns][groups]` as `[groups][columns]`.
+fn transpose(rows: &[f32], groups: usize, out: &mut [f32]) {
+    let columns = out.len() / groups;
+    for (c, row) in rows.chunks_exact(groups).enumerate() {
+        row.iter().enumerate().for_each(|(g, v)| out[g * columns + c] = *v);
+    }
+}
+
+/// Elements that share a scale.
+fn group(format: Format) -> usize {
+    if format == Format::Q6K { HALF_GROUP } else { GROUP }
+}
+
+fn has_min(format: Format) -> bool {
+    matches!(format, Format::Q5_1 | Format::Q4_1 | Format::Q4K)
+}
+
+/// A row; `group` divides the format's own.
+fn unpack(format: Format, bytes: &[u8], group: usize, q: &mut [i8], scale: &mut [f32], min: &mut [f32]) {
+    match format {
+        Format::Q8_0 => unpack_blocks::<_, Q8_0>(bytes, group, q, scale, min),
+        Format::Q6K => unpack_blocks::<_, Q6K>(bytes, group, q, scale, min),
+        Format::Q5_1 => unpack_blocks::<_, Q5_1>(bytes, group, q, scale, min),
+        Format::Q5_0 => unpack_blocks::<_, Q5_0>(bytes, group, q, scale, min),
+        Format::Q4_1 => unpack_blocks::<_, Q4_1>(bytes, group, q, scale, min),
+        Format::Q4K => unpack_blocks::<_, Q4K>(bytes, group, q, scale, min),
+        Format::Q4_0 => unpack_blocks::<_, Q4_0>(bytes, group, q, scale, min),
+        Format::F32 | Format::F16 | Format::BF16 => unreachable!("only quantized parts are packed as integers"),
+    }
+    if !has_min(format) {
+        // Beside parts that have minima.
+        min.fill(0.0);
+    }
+}
+
+fn unpack_blocks<const LEN: usize, B: Block<LEN>>(bytes: &[u8], group: usize, q: &mut [i8], scale: &mut [f32], min: &mut [f32]) {
+    let blocks: &[B] = bytemuck::cast_slice(bytes);
+    let a_block = LEN / group;
+    for (((block, q), scale), min) in
+        blocks.iter().zip(q.as_chunks_mut().0).zip(scale.chunks_exact_mut(a_block)).zip(min.chunks_exact_mut(a_block))
+    {
+        *q = block.quants();
+        for (i, (scale, min)) in scale.iter_mut().zip(min).enumerate() {
+            let own = i * group / B::GROUP;
+            (*scale, *min) = (block.scale(own), block.min(own));
+        }
+    }
+}
+
+/// f32 weights in panels, `[panel][k][columns]`, the last one filled up with zeros.
+#[derive(Debug)]
+pub(crate) struct Floats(pub(crate) Aligned<f32>);
+
+impl Floats {
+    /// The values of `parts`, `n` rows of `k` in all.
+    pub(crate) fn pack(kernels: &Kernels, parts: &[Rows], n: usize, k: usize) -> Self {
+        let columns = kernels.layout.columns;
+        let mut panels = Aligned::zeroed(n.div_ceil(columns) * k * columns);
+        panels.par_chunks_exact_mut(k * columns).enumerate().for_each_init(
+            || vec![0f32; LANES * k],
+            |rows, (panel, out)| {
+                for first in (0..columns).step_by(LANES) {
+                    let at = panel * columns + first;
+                    for (i, row) in rows.chunks_exact_mut(k).enumerate() {
+                        match find(parts, at + i) {
+                            Some((format, bytes)) => format.dequantize(bytes, row),
+                            None => row.fill(0.0),
+                        }
+                    }
+                    let row = |i| &rows[i * k..][..k];
+                    (kernels.transpose)(&array::from_fn(row), &mut out[first..], columns);
+                }
+            },
+        );
+        Self(panels)
+    }
+}
+
+/// Row `row` of all parts, one below the other.
+fn find(parts: &[Rows], mut row: usize) -> Option<(Format, &[u8])> {
+    for part in parts {
+        if row < part.n {
+            let bytes = part.bytes.len() / part.n;
+            return Some((part.format, &part.bytes[row * bytes..][..bytes]));
+        }
+        row -= part.n;
+    }
+    None
+}
