@@ -7,7 +7,9 @@ use std::{
 };
 
 use edgeclip_gguf::File;
-use edgeclip_model::{Backend, Config, Cpu, Embeddings, GgufWeights, ImageConfig, Isa, Kernels, TextConfig, Tower, schema};
+use edgeclip_model::{
+    Backend, Compute, Config, Cpu, Embeddings, GgufWeights, Groups, ImageConfig, Isa, Kernels, TextConfig, Tower, schema,
+};
 use edgeclip_preprocess::{Options as PictureOptions, Pixels, preprocess};
 use edgeclip_tokenize::{Overlong, TokenBatch, Tokenizer};
 
@@ -79,6 +81,9 @@ impl From<edgeclip_tokenize::Error> for Error {
 pub struct Options {
     /// The instruction set to use; the fastest that the machine has if `None`.
     pub isa: Option<Isa>,
+    /// Which values of quantized weights share a scale: those that do in the file, or more of them, which is faster and changes vectors a
+    /// little (docs/kernels.md).
+    pub groups: Groups,
 }
 
 impl Options {
@@ -88,9 +93,10 @@ impl Options {
     /// [`Error::Isa`] if it names none.
     pub fn from_env() -> Result<Self, Error> {
         match std::env::var("EDGECLIP_ISA") {
-            Ok(name) if !name.is_empty() => {
-                Ok(Self { isa: Some(name.parse().map_err(|error| Error::Isa(format!("EDGECLIP_ISA: {error}")))?) })
-            }
+            Ok(name) if !name.is_empty() => Ok(Self {
+                groups: Groups::Stored,
+                isa: Some(name.parse().map_err(|error| Error::Isa(format!("EDGECLIP_ISA: {error}")))?),
+            }),
             _ => Ok(Self::default()),
         }
     }
@@ -127,7 +133,7 @@ impl Clip {
         };
         let file = File::open(path.as_ref())?;
         let config = Arc::new(schema::from_file(&file)?);
-        let cpu = Cpu::new(Arc::clone(&config), GgufWeights::new(file.clone()), kernels);
+        let cpu = Cpu::new(Arc::clone(&config), GgufWeights::new(file.clone()), Compute { kernels, groups: options.groups });
         Ok(Self { file, config, cpu, tokenizer: OnceLock::new() })
     }
 
@@ -232,7 +238,7 @@ impl Clip {
 
     /// What the kernels in use are written for.
     pub fn isa(&self) -> Isa {
-        self.cpu.kernels().isa()
+        self.cpu.compute().kernels.isa()
     }
 
     fn image_config(&self) -> Result<&ImageConfig, Error> {

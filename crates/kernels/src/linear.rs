@@ -327,16 +327,19 @@ impl Linear {
         let start = &x.start[rows.start * groups..rows.end * groups];
         let stride = Form::row_bytes(w.k, layout.is_wide(w.four));
         let x = &x.q[rows.start * stride..rows.end * stride];
+        // A block is as long as most groups.
+        let steps = w.group.min(32) / layout.depth(w.four);
+        let blocks = w.group / (steps * layout.depth(w.four));
         let (ahead, lines) = match ahead {
             Some((tile, tiles)) => {
-                let lines = (bytes / 64).div_ceil(groups * tiles);
-                (q.as_ptr().wrapping_add(bytes + tile * lines * groups * 64), lines)
+                let lines = (bytes / 64).div_ceil(groups * blocks * tiles);
+                (q.as_ptr().wrapping_add(bytes + tile * lines * groups * blocks * 64), lines)
             }
             None => (q.as_ptr(), 0),
         };
         // Sums of 4 bits are only known to fit for the groups that the formats have.
         assert!(!w.four || w.group == 32);
-        assert!(out.len() == m * width && w.group.is_multiple_of(2 * layout.depth(w.four)));
+        assert!(out.len() == m * width && blocks * steps * layout.depth(w.four) == w.group && steps.is_multiple_of(2));
         let tile = Int8Tile {
             x: x.as_ptr(),
             stride,
@@ -344,7 +347,8 @@ impl Linear {
             w: q.as_ptr(),
             scale: scale.as_ptr(),
             groups,
-            steps: w.group / layout.depth(w.four),
+            blocks,
+            steps,
             ahead,
             lines,
             out: out.as_mut_ptr(),

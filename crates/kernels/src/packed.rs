@@ -171,33 +171,42 @@ fn quantize_groups(values: &[f32], group: usize, q: &mut [i8], scale: &mut [f32]
 
 /// The largest group that changes the matrix by less than [`COARSE_ERROR`]: a row, 128 or 64.
 fn coarse(parts: &[Rows], k: usize) -> Option<usize> {
-    let fits = |group: usize| {
-        let rows = parts.iter().flat_map(|part| (0..part.n).map(move |row| (part, row))).collect::<Vec<_>>();
+    let rows: Vec<(Format, &[u8])> = parts
+        .iter()
+        .flat_map(|part| part.bytes.chunks_exact(part.bytes.len() / part.n).map(|bytes| (part.format, bytes)))
+        .collect();
+    let fits = |group: usize, step: usize| {
         let (error, size) = rows
             .par_iter()
+            .step_by(step)
             .with_min_len(16)
             .map_init(
                 || (vec![0f32; k], vec![0i8; k], vec![0f32; k / group]),
-                |(values, q, scale), (part, row)| {
-                    let bytes = part.bytes.len() / part.n;
-                    part.format.dequantize(&part.bytes[row * bytes..][..bytes], values);
+                |(values, q, scale), (format, bytes)| {
+                    format.dequantize(bytes, values);
                     quantize_groups(values, group, q, scale);
-                    let mut sums = (0f64, 0f64);
-                    for (i, (&v, &q)) in values.iter().zip(&*q).enumerate() {
-                        let error = v - scale[i / group] * f32::from(q);
-                        sums = (sums.0 + f64::from(error * error), sums.1 + f64::from(v * v));
-                    }
-                    sums
+                    let values = values.chunks_exact(group).zip(q.chunks_exact(group)).zip(scale);
+                    values.fold((0f64, 0f64), |(error, size), ((values, q), scale)| {
+                        let (mut e, mut s) = (0f32, 0f32);
+                        for (v, &q) in values.iter().zip(q) {
+                            let off = v - *scale * f32::from(q);
+                            (e, s) = (off.mul_add(off, e), v.mul_add(*v, s));
+                        }
+                        (error + f64::from(e), size + f64::from(s))
+                    })
                 },
             )
             .reduce(|| (0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
         error.sqrt() <= COARSE_ERROR * size.sqrt()
     };
-    [k, 128, 64].into_iter().filter(|&group| k.is_multiple_of(group) && group > GROUP).find(|&group| fits(group))
+    // A few rows can say no.
+    let mut groups = [k, 128, 64].into_iter().filter(|&group| k.is_multiple_of(group) && group > GROUP);
+    groups.find(|&group| fits(group, 16) && fits(group, 1))
 }
 
-/// How much quantizing anew may change a matrix, in root mean squares: what eight bits change in activations is more (docs/kernels.md).
-const COARSE_ERROR: f64 = 0.01;
+/// How much quantizing anew may change a matrix, in root mean squares: with normally distributed weights groups of 128 do so by 0.61 %, rows of 768
+/// by 0.75 %, while activations of 8 bits are off by about as much (docs/kernels.md).
+const COARSE_ERROR: f64 = 0.0065;
 
 /// Rows `[columns][k]` as `[k / depth][columns][depth]` bytes, or two steps of that in one. The rows are lost.
 fn interleave(kernels: &Kernels, rows: &mut [i8], k: usize, four: bool, offset: i32, out: &mut [u8]) {

@@ -5,11 +5,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use edgeclip_kernels::Kernels;
 use edgeclip_preprocess::Pixels;
 use edgeclip_tokenize::TokenBatch;
 
-use crate::{Config, Embeddings, Error, ImageTower, TextTower, Weights};
+use crate::{Compute, Config, Embeddings, Error, ImageTower, TextTower, Weights};
 
 /// A device that runs whole encoders, so that everything between input and embedding can stay on its side.
 pub trait Backend: Send + Sync {
@@ -30,15 +29,21 @@ pub trait Backend: Send + Sync {
 pub struct Cpu {
     config: Arc<Config>,
     weights: Box<dyn Weights>,
-    kernels: &'static Kernels,
+    compute: Compute,
     image: OnceLock<ImageTower>,
     text: OnceLock<TextTower>,
 }
 
 impl Cpu {
     /// Nothing is loaded yet.
-    pub fn new(config: impl Into<Arc<Config>>, weights: impl Weights + 'static, kernels: &'static Kernels) -> Self {
-        Self { config: config.into(), weights: Box::new(weights), kernels, image: OnceLock::new(), text: OnceLock::new() }
+    pub fn new(config: impl Into<Arc<Config>>, weights: impl Weights + 'static, compute: impl Into<Compute>) -> Self {
+        Self {
+            config: config.into(),
+            weights: Box::new(weights),
+            compute: compute.into(),
+            image: OnceLock::new(),
+            text: OnceLock::new(),
+        }
     }
 
     /// The image encoder, loaded now if it was not.
@@ -50,7 +55,7 @@ impl Cpu {
         if let Some(tower) = self.image.get() {
             return Ok(tower);
         }
-        let tower = ImageTower::load(&self.config, self.weights.as_ref(), self.kernels)?;
+        let tower = ImageTower::load(&self.config, self.weights.as_ref(), self.compute)?;
         Ok(self.image.get_or_init(|| tower))
     }
 
@@ -62,13 +67,13 @@ impl Cpu {
         if let Some(tower) = self.text.get() {
             return Ok(tower);
         }
-        let tower = TextTower::load(&self.config, self.weights.as_ref(), self.kernels)?;
+        let tower = TextTower::load(&self.config, self.weights.as_ref(), self.compute)?;
         Ok(self.text.get_or_init(|| tower))
     }
 
-    /// What the kernels are written for.
-    pub fn kernels(&self) -> &'static Kernels {
-        self.kernels
+    /// What the encoders compute with.
+    pub fn compute(&self) -> Compute {
+        self.compute
     }
 }
 
@@ -84,6 +89,6 @@ impl Backend for Cpu {
 
 impl fmt::Debug for Cpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cpu").field("weights", &self.weights.path()).field("kernels", &self.kernels).finish_non_exhaustive()
+        f.debug_struct("Cpu").field("weights", &self.weights.path()).field("compute", &self.compute).finish_non_exhaustive()
     }
 }

@@ -5,13 +5,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use edgeclip_kernels::{Kernels, Threads};
+use edgeclip_kernels::Threads;
 use edgeclip_preprocess::Pixels;
 use edgeclip_tokenize::TokenBatch;
 use rayon::prelude::*;
 
 use crate::{
-    Config, Embeddings, Error, Observer, Phase, Tower, TowerConfig, Weights,
+    Compute, Config, Embeddings, Error, Observer, Phase, Tower, TowerConfig, Weights,
     parts::{Block, Head, ImageEmbedding, Pass, Stream, TextEmbedding, Workspace, image_config, text_config},
     plan::{Split, TextPlan},
     pool::Pool,
@@ -57,10 +57,10 @@ impl ImageTower {
     ///
     /// # Errors
     /// [`Error::NoTower`], or a tensor that is missing, of the wrong shape or of a type that cannot be computed with.
-    pub fn load(config: &Config, weights: &dyn Weights, kernels: &'static Kernels) -> Result<Self, Error> {
+    pub fn load(config: &Config, weights: &dyn Weights, compute: Compute) -> Result<Self, Error> {
         let image = image_config(config, weights)?;
-        let embedding = ImageEmbedding::load(image, weights, kernels)?;
-        Ok(Self { embedding, body: Body::load(config, &image.tower, Tower::Image, false, weights, kernels)? })
+        let embedding = ImageEmbedding::load(image, weights, compute)?;
+        Ok(Self { embedding, body: Body::load(config, &image.tower, Tower::Image, false, weights, compute)? })
     }
 
     /// Pictures to embeddings, `[n, projection_dim]`, not normalised.
@@ -90,10 +90,10 @@ impl TextTower {
     ///
     /// # Errors
     /// [`Error::NoTower`], or a tensor that is missing, of the wrong shape or of a type that cannot be computed with.
-    pub fn load(config: &Config, weights: &dyn Weights, kernels: &'static Kernels) -> Result<Self, Error> {
+    pub fn load(config: &Config, weights: &dyn Weights, compute: Compute) -> Result<Self, Error> {
         let text = text_config(config, weights)?;
-        let embedding = TextEmbedding::load(text, weights, kernels)?;
-        let body = Body::load(config, &text.tower, Tower::Text, text.causal, weights, kernels)?;
+        let embedding = TextEmbedding::load(text, weights, compute)?;
+        let body = Body::load(config, &text.tower, Tower::Text, text.causal, weights, compute)?;
         Ok(Self { embedding, plans: Pool::default(), body })
     }
 
@@ -128,15 +128,15 @@ impl Body {
         tower: Tower,
         causal: bool,
         weights: &dyn Weights,
-        kernels: &'static Kernels,
+        compute: Compute,
     ) -> Result<Self, Error> {
-        let blocks = (0..own.layers).map(|i| Block::load(own, tower, causal, i, weights, kernels));
+        let blocks = (0..own.layers).map(|i| Block::load(own, tower, causal, i, weights, compute));
         Ok(Self {
             tower,
             file: weights.path().to_owned(),
             projection_dim: config.projection_dim,
             blocks: blocks.collect::<Result<_, _>>()?,
-            head: Head::load(own, tower, config.projection_dim, weights, kernels)?,
+            head: Head::load(own, tower, config.projection_dim, weights, compute)?,
             buffers: Pool::default(),
         })
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use edgeclip_gguf::File;
-use edgeclip_kernels::{Format, Kernels, Linear, LinearError, Rows};
+use edgeclip_kernels::{Format, Groups, Kernels, Linear, LinearError, Rows};
 
 use crate::{
     Error, Tower,
@@ -86,10 +86,26 @@ impl Weights for GgufWeights {
     }
 }
 
-/// Loads checked pieces of [`Weights`] for a [`Kernels`].
+/// With what an encoder computes: decided when its weights are packed.
+#[derive(Clone, Copy, Debug)]
+pub struct Compute {
+    /// The kernels of an instruction set.
+    pub kernels: &'static Kernels,
+    /// Which values of quantized weights share a scale.
+    pub groups: Groups,
+}
+
+/// With weights as they are.
+impl From<&'static Kernels> for Compute {
+    fn from(kernels: &'static Kernels) -> Self {
+        Self { kernels, groups: Groups::Stored }
+    }
+}
+
+/// Loads checked pieces of [`Weights`] to [`Compute`] with.
 pub(crate) struct Loader<'a> {
     pub(crate) weights: &'a dyn Weights,
-    pub(crate) kernels: &'static Kernels,
+    pub(crate) compute: Compute,
 }
 
 impl Loader<'_> {
@@ -139,7 +155,7 @@ impl Loader<'_> {
 
     /// Packs rows that are already checked; `id` is for the message.
     pub(crate) fn pack(&self, id: Id, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Linear, Error> {
-        Linear::new(self.kernels, parts, bias).map_err(|error| self.unusable(id, error))
+        Linear::grouped(self.compute.kernels, parts, bias, self.compute.groups).map_err(|error| self.unusable(id, error))
     }
 
     fn unusable(&self, id: Id, error: LinearError) -> Error {

@@ -46,7 +46,7 @@ pub(super) static FLOAT: &[super::tile::FloatFn] = &[float::<1>, float::<2>, flo
 /// As [`super::tile::Int8Fn`], on a machine with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn int8<const M: usize>(tile: &Int8Tile) {
-    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, steps, mut ahead, lines, out } = *tile;
+    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, out } = *tile;
     // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and `out` over
     // [M][16]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
     unsafe {
@@ -54,21 +54,24 @@ unsafe fn int8<const M: usize>(tile: &Int8Tile) {
             _mm256_store_ps(out.add(r * 8), _mm256_setzero_ps());
         }
         for g in 0..groups {
-            for _ in 0..lines {
-                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
-                ahead = ahead.wrapping_add(64);
-            }
             let mut acc: [[__m256i; 2]; M] = array::from_fn(|r| [_mm256_set1_epi32(*start.add(r * groups + g)); 2]);
-            for _ in 0..steps {
-                let ws = [_mm256_cvtepi8_epi16(_mm_load_si128(w.cast())), _mm256_cvtepi8_epi16(_mm_load_si128(w.add(16).cast()))];
-                w = w.add(32);
-                for r in 0..M {
-                    let x = _mm256_set1_epi32(x.add(r * stride).cast::<i32>().read_unaligned());
-                    for c in 0..2 {
-                        acc[r][c] = _mm256_add_epi32(acc[r][c], _mm256_madd_epi16(x, ws[c]));
-                    }
+            for _ in 0..blocks {
+                for _ in 0..lines {
+                    _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                    ahead = ahead.wrapping_add(64);
                 }
-                x = x.add(4);
+                for _ in 0..steps {
+                    let ws =
+                        [_mm256_cvtepi8_epi16(_mm_load_si128(w.cast())), _mm256_cvtepi8_epi16(_mm_load_si128(w.add(16).cast()))];
+                    w = w.add(32);
+                    for r in 0..M {
+                        let x = _mm256_set1_epi32(x.add(r * stride).cast::<i32>().read_unaligned());
+                        for c in 0..2 {
+                            acc[r][c] = _mm256_add_epi32(acc[r][c], _mm256_madd_epi16(x, ws[c]));
+                        }
+                    }
+                    x = x.add(4);
+                }
             }
             let out = opaque(out);
             let scales = [_mm256_load_ps(scale), _mm256_load_ps(scale.add(8))];
@@ -87,7 +90,7 @@ unsafe fn int8<const M: usize>(tile: &Int8Tile) {
 /// As [`super::tile::Int8Fn`], on a machine with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn int4<const M: usize>(tile: &Int8Tile) {
-    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, steps, mut ahead, lines, out } = *tile;
+    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, out } = *tile;
     // Two products of at most 15 * 128 in magnitude, eight times: 30,720 fits in 16 bits.
     debug_assert!(steps <= 8);
     let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
@@ -98,29 +101,31 @@ unsafe fn int4<const M: usize>(tile: &Int8Tile) {
             _mm256_store_ps(out.add(r * 8), _mm256_setzero_ps());
         }
         for g in 0..groups {
-            for _ in 0..lines {
-                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
-                ahead = ahead.wrapping_add(64);
-            }
             let mut acc = [[_mm256_setzero_si256(); 2]; M];
-            for _ in 0..steps / 2 {
-                let both = [_mm256_load_si256(w.cast()), _mm256_load_si256(w.add(32).cast())];
-                w = w.add(64);
-                for odd in 0..2 {
-                    let ws = match odd {
-                        0 => [_mm256_and_si256(both[0], low), _mm256_and_si256(both[1], low)],
-                        _ => [
-                            _mm256_and_si256(_mm256_srli_epi16::<4>(both[0]), low),
-                            _mm256_and_si256(_mm256_srli_epi16::<4>(both[1]), low),
-                        ],
-                    };
-                    for r in 0..M {
-                        let x = _mm256_set1_epi32(x.add(r * stride).cast::<i32>().read_unaligned());
-                        for c in 0..2 {
-                            acc[r][c] = _mm256_add_epi16(acc[r][c], _mm256_maddubs_epi16(ws[c], x));
+            for _ in 0..blocks {
+                for _ in 0..lines {
+                    _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                    ahead = ahead.wrapping_add(64);
+                }
+                for _ in 0..steps / 2 {
+                    let both = [_mm256_load_si256(w.cast()), _mm256_load_si256(w.add(32).cast())];
+                    w = w.add(64);
+                    for odd in 0..2 {
+                        let ws = match odd {
+                            0 => [_mm256_and_si256(both[0], low), _mm256_and_si256(both[1], low)],
+                            _ => [
+                                _mm256_and_si256(_mm256_srli_epi16::<4>(both[0]), low),
+                                _mm256_and_si256(_mm256_srli_epi16::<4>(both[1]), low),
+                            ],
+                        };
+                        for r in 0..M {
+                            let x = _mm256_set1_epi32(x.add(r * stride).cast::<i32>().read_unaligned());
+                            for c in 0..2 {
+                                acc[r][c] = _mm256_add_epi16(acc[r][c], _mm256_maddubs_epi16(ws[c], x));
+                            }
                         }
+                        x = x.add(4);
                     }
-                    x = x.add(4);
                 }
             }
             let out = opaque(out);

@@ -49,17 +49,13 @@ pub(super) static KERNELS: Kernels = Kernels {
 /// As [`super::tile::Int8Fn`], on a machine with [`FEATURES`].
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
-    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, steps, mut ahead, lines, out } = *tile;
+    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, out } = *tile;
     let low = _mm512_set1_epi8(15);
     // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and `out` over
     // [M][32]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); 2]; M];
         for g in 0..groups {
-            for _ in 0..lines {
-                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
-                ahead = ahead.wrapping_add(64);
-            }
             let mut acc: [[__m512i; 2]; M] = array::from_fn(|r| [_mm512_set1_epi32(*start.add(r * groups + g)); 2]);
             let mut step = |w: [__m512i; 2]| {
                 for r in 0..M {
@@ -68,18 +64,24 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
                 }
                 x = x.add(4);
             };
-            if FOUR {
-                for _ in 0..steps / 2 {
-                    let both = [_mm512_load_si512(w.cast()), _mm512_load_si512(w.add(64).cast())];
-                    w = w.add(128);
-                    step(both.map(|w| _mm512_and_si512(w, low)));
-                    step(both.map(|w| _mm512_and_si512(_mm512_srli_epi16::<4>(w), low)));
+            for _ in 0..blocks {
+                for _ in 0..lines {
+                    _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                    ahead = ahead.wrapping_add(64);
                 }
-            } else {
-                for _ in 0..steps {
-                    let both = [_mm512_load_si512(w.cast()), _mm512_load_si512(w.add(64).cast())];
-                    w = w.add(128);
-                    step(both);
+                if FOUR {
+                    for _ in 0..steps / 2 {
+                        let both = [_mm512_load_si512(w.cast()), _mm512_load_si512(w.add(64).cast())];
+                        w = w.add(128);
+                        step(both.map(|w| _mm512_and_si512(w, low)));
+                        step(both.map(|w| _mm512_and_si512(_mm512_srli_epi16::<4>(w), low)));
+                    }
+                } else {
+                    for _ in 0..steps {
+                        let both = [_mm512_load_si512(w.cast()), _mm512_load_si512(w.add(64).cast())];
+                        w = w.add(128);
+                        step(both);
+                    }
                 }
             }
             let scales = [_mm512_load_ps(scale), _mm512_load_ps(scale.add(16))];

@@ -53,7 +53,7 @@ macro_rules! tiles {
             /// As [`crate::isa::tile::Int8Fn`], on a machine with these features.
             #[target_feature(enable = $features)]
             unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
-                let Int8Tile { mut x, stride, start, mut w, mut scale, groups, steps, mut ahead, lines, out } = *tile;
+                let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, out } = *tile;
                 let low = _mm256_set1_epi8(15);
                 // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and
                 // `out` over [M][16]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
@@ -62,10 +62,6 @@ macro_rules! tiles {
                         _mm256_store_ps(out.add(r * 8), _mm256_setzero_ps());
                     }
                     for g in 0..groups {
-                        for _ in 0..lines {
-                            _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
-                            ahead = ahead.wrapping_add(64);
-                        }
                         let mut acc: [[__m256i; 2]; M] = array::from_fn(|r| [_mm256_set1_epi32(*start.add(r * groups + g)); 2]);
                         let mut step = |w: [__m256i; 2]| {
                             for r in 0..M {
@@ -74,18 +70,24 @@ macro_rules! tiles {
                             }
                             x = x.add(4);
                         };
-                        if FOUR {
-                            for _ in 0..steps / 2 {
-                                let both = [_mm256_load_si256(w.cast()), _mm256_load_si256(w.add(32).cast())];
-                                w = w.add(64);
-                                step(both.map(|w| _mm256_and_si256(w, low)));
-                                step(both.map(|w| _mm256_and_si256(_mm256_srli_epi16::<4>(w), low)));
+                        for _ in 0..blocks {
+                            for _ in 0..lines {
+                                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                                ahead = ahead.wrapping_add(64);
                             }
-                        } else {
-                            for _ in 0..steps {
-                                let both = [_mm256_load_si256(w.cast()), _mm256_load_si256(w.add(32).cast())];
-                                w = w.add(64);
-                                step(both);
+                            if FOUR {
+                                for _ in 0..steps / 2 {
+                                    let both = [_mm256_load_si256(w.cast()), _mm256_load_si256(w.add(32).cast())];
+                                    w = w.add(64);
+                                    step(both.map(|w| _mm256_and_si256(w, low)));
+                                    step(both.map(|w| _mm256_and_si256(_mm256_srli_epi16::<4>(w), low)));
+                                }
+                            } else {
+                                for _ in 0..steps {
+                                    let both = [_mm256_load_si256(w.cast()), _mm256_load_si256(w.add(32).cast())];
+                                    w = w.add(64);
+                                    step(both);
+                                }
                             }
                         }
                         let out = opaque(out);

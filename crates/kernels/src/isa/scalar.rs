@@ -37,14 +37,14 @@ fn group_sums(q: &[i8], group: usize, sums: &mut [i32]) {
 /// # Safety
 /// As [`super::tile::Int8Fn`].
 unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
-    let step = COLUMNS * 4;
+    let (step, steps) = (COLUMNS * 4, tile.blocks * tile.steps);
     let mut sums = [[0f32; COLUMNS]; M];
     for g in 0..tile.groups {
         let mut acc: [[i32; COLUMNS]; M] = array::from_fn(|r| {
             // SAFETY: `start` is [M][groups].
             [unsafe { *tile.start.add(r * tile.groups + g) }; COLUMNS]
         });
-        for s in g * tile.steps..(g + 1) * tile.steps {
+        for s in g * steps..(g + 1) * steps {
             // SAFETY: `w` is [k / 4][COLUMNS][4] bytes, or half as many if a byte holds the values of two steps; each row of `x` is [k].
             let (w, x): (&[[i8; 4]; COLUMNS], [&[i8; 4]; M]) = unsafe {
                 let at = if FOUR { s / 2 } else { s };

@@ -34,14 +34,14 @@ impl Layout {
 /// A tile of the product of integers: `out[r][c] = sum over groups of scale[group][c] * sum over the group of x[r][k] * w[c][k]`, where the inner
 /// sum is exact and the outer one is fused, in the order of the groups.
 ///
-/// The tile of M rows, C columns and depth D ([`Layout`]) reads, with `k = groups * steps * D`:
+/// The tile of M rows, C columns and depth D ([`Layout`]) reads, with `k = groups * blocks * steps * D`:
 /// * `x`: M rows of `[k]`, each `stride` bytes after the one before, of i8, or of i16 if they are wide;
 /// * `start`: `[M][groups]`, where the inner sums begin: minus the sum of the row's group times the offset of the weights;
 /// * `w`: `[k / D][C][D]` bytes with 8 bits; with 4, `[k / D / 2][C][D]`, the lower half of a byte for an even step, the upper for the odd one
 ///   after it, unsigned;
 /// * `scale`: `[groups][C]`;
 ///
-/// and writes `out`, `[M][C]`. It asks for `lines` cache lines a group from `ahead` on, which need not exist.
+/// and writes `out`, `[M][C]`. It asks for `lines` cache lines a block from `ahead` on, which need not exist.
 pub(crate) struct Int8Tile {
     pub(crate) x: *const u8,
     pub(crate) stride: usize,
@@ -49,7 +49,9 @@ pub(crate) struct Int8Tile {
     pub(crate) w: *const u8,
     pub(crate) scale: *const f32,
     pub(crate) groups: usize,
-    /// A multiple of 2.
+    /// Of a group.
+    pub(crate) blocks: usize,
+    /// Of a block; a multiple of 2.
     pub(crate) steps: usize,
     pub(crate) ahead: *const u8,
     pub(crate) lines: usize,

@@ -6,7 +6,7 @@ use edgeclip_kernels::{
 };
 
 use super::{Norm, Pass, Stream, room};
-use crate::{Error, Phase, Stage, StageKind, Tower, TowerConfig, Weights, schema::Piece, weights::Loader};
+use crate::{Compute, Error, Phase, Stage, StageKind, Tower, TowerConfig, Weights, schema::Piece, weights::Loader};
 
 /// A pre-norm transformer block: `x += attention(norm(x))`, `x += mlp(norm(x))`.
 ///
@@ -47,9 +47,9 @@ impl Block {
         causal: bool,
         index: usize,
         weights: &dyn Weights,
-        kernels: &'static Kernels,
+        compute: Compute,
     ) -> Result<Self, Error> {
-        let loader = Loader { weights, kernels };
+        let loader = Loader { weights, compute };
         let (width, mlp) = (config.width, config.mlp);
         let linear = |pieces: &[Piece], k, n| loader.linear(tower, pieces, k, n);
         let (query, key, value) = (Piece::Query(index), Piece::Key(index), Piece::Value(index));
@@ -59,7 +59,7 @@ impl Block {
             Inputs::All(linear(&[query, key, value], width, width)?)
         };
         Ok(Self {
-            kernels,
+            kernels: compute.kernels,
             tower,
             index,
             shape: Shape { width, heads: config.heads, causal },

@@ -1,10 +1,10 @@
 //! The pooled rows to embeddings.
 
-use edgeclip_kernels::{Epilogue, Kernels, Linear};
+use edgeclip_kernels::{Epilogue, Linear};
 
 use super::{Norm, Pass, Stream, room};
 use crate::{
-    Error, Phase, Stage, StageKind, Tower, TowerConfig, Weights,
+    Compute, Error, Phase, Stage, StageKind, Tower, TowerConfig, Weights,
     schema::{Id, Piece},
     weights::Loader,
 };
@@ -27,9 +27,9 @@ impl Head {
         tower: Tower,
         projection_dim: usize,
         weights: &dyn Weights,
-        kernels: &'static Kernels,
+        compute: Compute,
     ) -> Result<Self, Error> {
-        let loader = Loader { weights, kernels };
+        let loader = Loader { weights, compute };
         Ok(Self {
             tower,
             norm: Norm::load(&loader, tower, Piece::PostNorm, config)?,

@@ -7,7 +7,7 @@ use edgeclip_preprocess::{Pixels, Spec};
 
 use super::{Norm, Pass, Stream, room};
 use crate::{
-    Error, ImageConfig, Phase, Stage, StageKind, Tower, Weights,
+    Compute, Error, ImageConfig, Phase, Stage, StageKind, Tower, Weights,
     schema::{Id, Piece},
     weights::Loader,
 };
@@ -30,8 +30,8 @@ impl ImageEmbedding {
     ///
     /// # Errors
     /// A tensor that is missing, of the wrong shape or of a type that cannot be computed with.
-    pub fn load(config: &ImageConfig, weights: &dyn Weights, kernels: &'static Kernels) -> Result<Self, Error> {
-        let loader = Loader { weights, kernels };
+    pub fn load(config: &ImageConfig, weights: &dyn Weights, compute: Compute) -> Result<Self, Error> {
+        let loader = Loader { weights, compute };
         let width = config.tower.width;
         let id = |piece| Id::weight(Tower::Image, piece);
         let mut class = loader.values(id(Piece::ClassEmbedding), &[width])?;
@@ -39,7 +39,7 @@ impl ImageEmbedding {
         let rest = positions.split_off(width);
         class.iter_mut().zip(&positions).for_each(|(class, position)| *class += position);
         Ok(Self {
-            kernels,
+            kernels: compute.kernels,
             config: config.clone(),
             patch: Patch::load(&loader, config)?,
             class,
@@ -97,8 +97,9 @@ impl Patch {
     fn load(loader: &Loader<'_>, config: &ImageConfig) -> Result<Self, Error> {
         let id = Id::weight(Tower::Image, Piece::PatchEmbedding);
         let rows = loader.rows(id, &[config.patch, config.patch, 3], config.tower.width)?;
-        let kernels = loader.kernels;
-        let bytes = if loader.weights.is_quantized() { for_bytes(kernels, &rows, config.patch, &config.preprocessing) } else { None };
+        let kernels = loader.compute.kernels;
+        let bytes =
+            if loader.weights.is_quantized() { for_bytes(kernels, &rows, config.patch, &config.preprocessing) } else { None };
         let patch = Self { kernels, rows, floats: OnceLock::new(), bytes };
         if patch.bytes.is_none() {
             patch.floats();

@@ -1,10 +1,10 @@
 //! Token ids to the residual stream.
 
-use edgeclip_kernels::{Kernels, Rows};
+use edgeclip_kernels::Rows;
 
 use super::{Pass, Stream};
 use crate::{
-    Error, Phase, Stage, StageKind, TextConfig, TextPooling, Tower, Weights,
+    Compute, Error, Phase, Stage, StageKind, TextConfig, TextPooling, Tower, Weights,
     schema::{Id, Piece},
     weights::Loader,
 };
@@ -27,8 +27,8 @@ impl TextEmbedding {
     ///
     /// # Errors
     /// A tensor that is missing, of the wrong shape or of a type that cannot be computed with.
-    pub fn load(config: &TextConfig, weights: &dyn Weights, kernels: &'static Kernels) -> Result<Self, Error> {
-        let loader = Loader { weights, kernels };
+    pub fn load(config: &TextConfig, weights: &dyn Weights, compute: Compute) -> Result<Self, Error> {
+        let loader = Loader { weights, compute };
         let id = |piece| Id::weight(Tower::Text, piece);
         let width = config.tower.width;
         Ok(Self {
