@@ -164,7 +164,7 @@ mod tests {
             on_threads(threads, || {
                 let split = Split::pictures(pictures, 50, watched);
                 let sizes: Vec<_> = (0..split.passes).map(|i| split.range(i, pictures)).collect();
-                assert!(sizes.iter().map(|range| range.clone()).flatten().eq(0..pictures), "{sizes:?}");
+                assert!(sizes.iter().cloned().flatten().eq(0..pictures), "{sizes:?}");
                 (split.threads, sizes.iter().map(ExactSizeIterator::len).collect::<Vec<_>>())
             })
         };
