@@ -206,7 +206,7 @@ impl Clip {
 
     /// Pictures to embeddings, `[n, dim]`, not normalised: `model.encode_image`.
     ///
-    /// With as many pictures as threads, each thread computes its own, which is faster for each than one at a time.
+    /// With as many pictures as threads or more, each thread computes its own; with fewer, all threads work on each.
     ///
     /// # Errors
     /// [`Error::Model`] if there is no image encoder, a picture is of another model's size, or an embedding is not finite.
