@@ -69,7 +69,7 @@ fn allocations(call: impl Fn() -> Embeddings) -> (usize, usize) {
 fn only_the_result_is_allocated() {
     let golden = Golden::new("demo");
     let mut wrong = Vec::new();
-    for target in [Target::Q8_0, Target::Q4_0] {
+    for target in [Target::Q8_0, Target::Q4_0, Target::F32] {
         let model = Model::new("demo", target);
         let clip = &model.clip;
         let dim = clip.embedding_dim();

@@ -212,6 +212,8 @@ impl Clip {
 
     /// Pictures to embeddings, `[n, dim]`, not normalised: `model.encode_image`.
     ///
+    /// With as many pictures as threads or more, each thread computes its own; with fewer, all threads work on each.
+    ///
     /// # Errors
     /// [`Error::Model`] if there is no image encoder, a picture is of another model's size, or an embedding is not finite.
     pub fn encode_image(&self, pictures: &[Pixels]) -> Result<Embeddings, Error> {
@@ -219,6 +221,8 @@ impl Clip {
     }
 
     /// Rows of ids to embeddings, `[n, dim]`, not normalised: `model.encode_text`.
+    ///
+    /// Tokens that several rows begin with are computed once, so prompts made from templates cost less in one call than in several.
     ///
     /// # Errors
     /// [`Error::Model`] if there is no text encoder, ids are out of range, or an embedding is not finite.

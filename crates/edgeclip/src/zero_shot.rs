@@ -11,8 +11,9 @@ mod templates;
 
 pub use templates::{IMAGENET_TEMPLATES, SIMPLE_TEMPLATES};
 
-/// Prompts that are encoded in one pass, so that a thousand labels in 80 templates do not lie in memory as 80,000 vectors.
-const PROMPTS: usize = 256;
+/// Prompts that are encoded in one call, so that a thousand labels in 80 templates do not lie in memory as 80,000 vectors. Prompts of one
+/// call share the tokens they begin with: with fewer, every template's would be computed more often.
+const PROMPTS: usize = 4096;
 
 /// What is wrong with labels or templates.
 #[derive(Debug)]

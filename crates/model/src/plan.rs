@@ -18,7 +18,7 @@ const PICTURES_A_THREAD: usize = 8;
 /// weights, which every thread would do.
 const TOKENS_A_THREAD: usize = 128;
 
-/// Texts of a call whose order is remembered in buffers that are kept; those of a larger call are freed.
+/// Texts of a call whose buffers for the order are kept; those of a larger call are freed by the next.
 const KEPT_TEXTS: usize = 1 << 16;
 
 /// Passes of about the same size, and where each computes: on [`Threads::One`] they are computed side by side.
@@ -164,7 +164,7 @@ mod tests {
             on_threads(threads, || {
                 let split = Split::pictures(pictures, 50, watched);
                 let sizes: Vec<_> = (0..split.passes).map(|i| split.range(i, pictures)).collect();
-                assert!(sizes.iter().map(|range| range.clone()).flatten().eq(0..pictures), "{sizes:?}");
+                assert!(sizes.iter().cloned().flatten().eq(0..pictures), "{sizes:?}");
                 (split.threads, sizes.iter().map(ExactSizeIterator::len).collect::<Vec<_>>())
             })
         };

@@ -43,8 +43,7 @@ pub trait Weights: Send + Sync {
     /// [`Error::MissingTensor`], or [`Error::Type`] for one that cannot be computed with.
     fn tensor(&self, name: &str) -> Result<Tensor, Error>;
 
-    /// Whether any weight is quantized: then the few that are not are computed with a fixed order of summation too, so that vectors
-    /// depend neither on the batch nor on the number of threads.
+    /// Whether any weight is quantized: then the kernel of the patches is too, for pictures that are bytes.
     fn is_quantized(&self) -> bool;
 }
 

@@ -19,21 +19,15 @@ pub struct Block {
     index: usize,
     shape: Shape,
     norm1: Norm,
-    inputs: Inputs,
+    /// Query, key and value of every token, or the last two if queries are apart.
+    inputs: Linear,
+    /// Of the last block: queries, which only the pooled rows have.
+    query: Option<Linear>,
     out: Linear,
     norm2: Norm,
     up: Linear,
     down: Linear,
     activation: Activation,
-}
-
-/// The linears in front of attention.
-#[derive(Debug)]
-enum Inputs {
-    /// Query, key and value of every token.
-    All(Linear),
-    /// Of the last block: queries of the pooled rows, key and value of every token.
-    Pooled { query: Linear, key_value: Linear },
 }
 
 impl Block {
@@ -53,10 +47,10 @@ impl Block {
         let (width, mlp) = (config.width, config.mlp);
         let linear = |pieces: &[Piece], k, n| loader.linear(tower, pieces, k, n);
         let (query, key, value) = (Piece::Query(index), Piece::Key(index), Piece::Value(index));
-        let inputs = if index + 1 == config.layers {
-            Inputs::Pooled { query: linear(&[query], width, width)?, key_value: linear(&[key, value], width, width)? }
+        let (query, inputs) = if index + 1 == config.layers {
+            (Some(linear(&[query], width, width)?), linear(&[key, value], width, width)?)
         } else {
-            Inputs::All(linear(&[query, key, value], width, width)?)
+            (None, linear(&[query, key, value], width, width)?)
         };
         Ok(Self {
             kernels: compute.kernels,
@@ -65,6 +59,7 @@ impl Block {
             shape: Shape { width, heads: config.heads, causal },
             norm1: Norm::load(&loader, tower, Piece::Norm1(index), config)?,
             inputs,
+            query,
             out: linear(&[Piece::AttentionOutput(index)], width, width)?,
             norm2: Norm::load(&loader, tower, Piece::Norm2(index), config)?,
             up: linear(&[Piece::MlpIn(index)], width, mlp)?,
@@ -95,40 +90,31 @@ impl Block {
             pass.observer.phase(Phase::Qkv);
             linear.forward(activations, Epilogue::Store, out, threads);
         };
-        let tokens = stream.values.len() / width;
-        let (query, key_value);
-        match &self.inputs {
-            Inputs::All(all) => {
-                let qkv = room(&mut workspace.qkv, tokens * 3 * width);
-                linear(all, &stream.values, qkv);
-                query = Strided { values: qkv, stride: 3 * width, offset: 0 };
-                key_value = Strided { offset: width, ..query };
-            }
-            Inputs::Pooled { query: own, key_value: both } => {
-                let (kv, q) = (room(&mut workspace.qkv, tokens * 2 * width), room(&mut workspace.query, stream.inputs() * width));
-                linear(both, &stream.values, kv);
-                let pooled = room(&mut workspace.pooled, q.len());
+        let (x, stride) = (&stream.values, self.inputs.n());
+        let qkv = room(&mut workspace.qkv, x.len() / width * stride);
+        linear(&self.inputs, x, qkv);
+        let inputs = Strided { values: qkv, stride, offset: 0 };
+        let (query, key, sequences) = match &self.query {
+            None => (inputs, Strided { offset: width, ..inputs }, &stream.sequences),
+            Some(own) => {
+                let query = room(&mut workspace.query, stream.inputs() * width);
+                let pooled = room(&mut workspace.pooled, stream.inputs() * width);
                 stream.gather(width, pooled);
                 stream.values.clear();
                 stream.values.extend_from_slice(pooled);
-                linear(own, pooled, q);
-                query = Strided { values: q, stride: width, offset: 0 };
-                key_value = Strided { values: kv, stride: 2 * width, offset: 0 };
+                linear(own, pooled, query);
+                (Strided { values: query, stride: width, offset: 0 }, inputs, &stream.pooled)
             }
-        }
-        let sequences = match self.inputs {
-            Inputs::All(_) => &stream.sequences,
-            Inputs::Pooled { .. } => &stream.pooled,
         };
         let attended = room(&mut workspace.attended, stream.values.len());
-        let qkv = Qkv { query, key: key_value, value: Strided { offset: key_value.offset + width, ..key_value } };
+        let qkv = Qkv { query, key, value: Strided { offset: key.offset + width, ..key } };
         pass.observer.phase(Phase::Attention);
         attention(self.kernels, self.shape, qkv, &stream.rows, sequences, attended, threads);
         pass.observer.phase(Phase::Norm);
         activations.set(&self.out, attended, threads);
         pass.observer.phase(Phase::AttentionOutput);
         self.out.forward(activations, Epilogue::Add, &mut stream.values, threads);
-        if matches!(self.inputs, Inputs::Pooled { .. }) {
+        if self.query.is_some() {
             stream.keep_pooled();
         }
     }

@@ -128,11 +128,9 @@ impl Patch {
         {
             let fill = |patch: usize, row: &mut [u8]| {
                 let (top, left) = (patch / grid * side, patch % grid * side);
-                let (lines, padding) = row.split_at_mut(3 * side * side);
-                for (y, line) in lines.chunks_exact_mut(3 * side).enumerate() {
+                for (y, line) in row.chunks_exact_mut(3 * side).enumerate() {
                     line.copy_from_slice(&crop[3 * ((top + y) * size + left)..][..3 * side]);
                 }
-                padding.fill(0);
             };
             workspace.activations.set_bytes(linear, grid * grid, fill, threads);
             linear.forward(&workspace.activations, Epilogue::Add, out, threads);
@@ -159,10 +157,9 @@ impl Patch {
 /// A row is in the order y, x, channel, in which the lines of a patch are pieces of the lines of a crop. `None` if a weight is not finite,
 /// which only floats can carry to the end, where it is reported.
 fn for_bytes(kernels: &'static Kernels, rows: &Rows, side: usize, spec: &Spec) -> Option<Linear> {
-    let (n, plane) = (rows.n, side * side);
-    let k = rows.k.next_multiple_of(BLOCK);
+    let (n, k, plane) = (rows.n, rows.k, side * side);
     let row_bytes = rows.bytes.len() / n;
-    let mut values = vec![0f32; rows.k];
+    let mut values = vec![0f32; k];
     let mut folded = vec![0f32; n * k];
     for (bytes, folded) in rows.bytes.chunks_exact(row_bytes).zip(folded.chunks_exact_mut(k)) {
         rows.format.dequantize(bytes, &mut values);
@@ -181,7 +178,7 @@ fn for_bytes(kernels: &'static Kernels, rows: &Rows, side: usize, spec: &Spec) -
     let mut white = Activations::default();
     let fill = |channel: usize, row: &mut [u8]| {
         row.fill(0);
-        row[..3 * plane].iter_mut().skip(channel).step_by(3).for_each(|byte| *byte = 255);
+        row.iter_mut().skip(channel).step_by(3).for_each(|byte| *byte = 255);
     };
     white.set_bytes(&linear, 3, fill, Threads::All);
     let mut sums = vec![0f32; 3 * n];
@@ -190,6 +187,3 @@ fn for_bytes(kernels: &'static Kernels, rows: &Rows, side: usize, spec: &Spec) -
     let bias = (0..n).map(|output| -mean(output) as f32).collect::<Vec<_>>();
     Some(Linear::for_bytes(kernels, k, &folded, &bias))
 }
-
-/// Values that share a scale; rows are filled up to whole blocks.
-const BLOCK: usize = 32;

@@ -37,6 +37,17 @@ impl Stream {
         self.pooled.len()
     }
 
+    /// Makes the token at `position` of every input the one that becomes its embedding.
+    ///
+    /// # Panics
+    /// If an input has no such token.
+    pub fn pool(&mut self, position: usize) {
+        for pooled in &mut self.pooled {
+            assert!(position < pooled.keys.len(), "position {position} of {} tokens", pooled.keys.len());
+            pooled.first = position;
+        }
+    }
+
     fn clear(&mut self) {
         self.values.clear();
         self.rows.clear();
