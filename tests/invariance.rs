@@ -79,7 +79,7 @@ fn the_instruction_set_does_not_matter() {
         let (golden, model) = (Golden::new(name), Model::new(name, target));
         let results: Vec<_> = Isa::available()
             .map(|isa| {
-                let clip = Clip::load_with(model.clip.path(), &Options { isa: Some(isa) }).unwrap();
+                let clip = Clip::load_with(model.clip.path(), &Options { isa: Some(isa), ..Options::default() }).unwrap();
                 assert_eq!(clip.isa(), isa);
                 let image = clip.encode_image(&golden.pixels(&clip)).unwrap();
                 (isa, bits(&image), bits(&clip.encode_text(&golden.tokens(&clip)).unwrap()))

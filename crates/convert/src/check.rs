@@ -129,7 +129,7 @@ impl Run<'_> {
         let pixels: Vec<Pixels> = PICTURES.iter().map(pixels).collect::<Result<_, _>>()?;
         let (mut streams, mut workspace) = ([Vec::new(), Vec::new()], Workspace::default());
         for (weights, streams) in self.sides.iter().zip(&mut streams) {
-            let embedding = ImageEmbedding::load(config, *weights, self.kernels.into())?;
+            let embedding = ImageEmbedding::load(config, *weights, self.kernels)?;
             for pixels in pixels.chunks((TOKENS_A_PASS / config.tokens()).max(1)) {
                 let mut stream = Stream::default();
                 embedding.forward(pixels, &mut stream, &mut pass(&mut workspace, &mut ()))?;
@@ -147,7 +147,7 @@ impl Run<'_> {
         let tokens = tokens.map_err(|error| Error::Vocabulary { path: self.sides[0].path().to_owned(), error })?;
         let (mut streams, mut workspace) = ([Vec::new(), Vec::new()], Workspace::default());
         for (weights, streams) in self.sides.iter().zip(&mut streams) {
-            let embedding = TextEmbedding::load(config, *weights, self.kernels.into())?;
+            let embedding = TextEmbedding::load(config, *weights, self.kernels)?;
             let rows: Vec<&[u32]> = tokens.rows().collect();
             for rows in rows.chunks((TOKENS_A_PASS / config.vocabulary.context_length).max(1)) {
                 let mut stream = Stream::default();
@@ -171,7 +171,7 @@ impl Run<'_> {
         let mut workspace = Workspace::default();
         for index in 0..config.layers {
             for (weights, streams) in self.sides.iter().zip(&mut streams) {
-                let block = Block::load(config, tower, causal, index, *weights, self.kernels.into())?;
+                let block = Block::load(config, tower, causal, index, *weights, self.kernels)?;
                 streams.iter_mut().for_each(|stream| block.forward(stream, &mut pass(&mut workspace, &mut ())));
                 self.step()?;
             }
@@ -179,7 +179,7 @@ impl Run<'_> {
         let dim = self.config.projection_dim;
         let mut embeddings = [Vec::new(), Vec::new()];
         for (side, ((weights, streams), embeddings)) in self.sides.iter().zip(&streams).zip(&mut embeddings).enumerate() {
-            let head = Head::load(config, tower, dim, *weights, self.kernels.into())?;
+            let head = Head::load(config, tower, dim, *weights, self.kernels)?;
             for stream in streams {
                 let start = embeddings.len();
                 embeddings.resize(start + stream.inputs() * dim, 0.0);

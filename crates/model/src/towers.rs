@@ -57,7 +57,8 @@ impl ImageTower {
     ///
     /// # Errors
     /// [`Error::NoTower`], or a tensor that is missing, of the wrong shape or of a type that cannot be computed with.
-    pub fn load(config: &Config, weights: &dyn Weights, compute: Compute) -> Result<Self, Error> {
+    pub fn load(config: &Config, weights: &dyn Weights, compute: impl Into<Compute>) -> Result<Self, Error> {
+        let compute = compute.into();
         let image = image_config(config, weights)?;
         let embedding = ImageEmbedding::load(image, weights, compute)?;
         Ok(Self { embedding, body: Body::load(config, &image.tower, Tower::Image, false, weights, compute)? })
@@ -90,7 +91,8 @@ impl TextTower {
     ///
     /// # Errors
     /// [`Error::NoTower`], or a tensor that is missing, of the wrong shape or of a type that cannot be computed with.
-    pub fn load(config: &Config, weights: &dyn Weights, compute: Compute) -> Result<Self, Error> {
+    pub fn load(config: &Config, weights: &dyn Weights, compute: impl Into<Compute>) -> Result<Self, Error> {
+        let compute = compute.into();
         let text = text_config(config, weights)?;
         let embedding = TextEmbedding::load(text, weights, compute)?;
         let body = Body::load(config, &text.tower, Tower::Text, text.causal, weights, compute)?;

@@ -35,7 +35,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     layer_norm: rows::layer_norm,
     soft_max: rows::soft_max,
     divide: rows::divide,
-    group_sums: group_sums,
+    group_sums,
     transpose: rows::transpose,
 };
 

@@ -41,8 +41,9 @@ impl Block {
         causal: bool,
         index: usize,
         weights: &dyn Weights,
-        compute: Compute,
+        compute: impl Into<Compute>,
     ) -> Result<Self, Error> {
+        let compute = compute.into();
         let loader = Loader { weights, compute };
         let (width, mlp) = (config.width, config.mlp);
         let linear = |pieces: &[Piece], k, n| loader.linear(tower, pieces, k, n);

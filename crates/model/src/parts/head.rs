@@ -27,8 +27,9 @@ impl Head {
         tower: Tower,
         projection_dim: usize,
         weights: &dyn Weights,
-        compute: Compute,
+        compute: impl Into<Compute>,
     ) -> Result<Self, Error> {
+        let compute = compute.into();
         let loader = Loader { weights, compute };
         Ok(Self {
             tower,

@@ -30,7 +30,8 @@ impl ImageEmbedding {
     ///
     /// # Errors
     /// A tensor that is missing, of the wrong shape or of a type that cannot be computed with.
-    pub fn load(config: &ImageConfig, weights: &dyn Weights, compute: Compute) -> Result<Self, Error> {
+    pub fn load(config: &ImageConfig, weights: &dyn Weights, compute: impl Into<Compute>) -> Result<Self, Error> {
+        let compute = compute.into();
         let loader = Loader { weights, compute };
         let width = config.tower.width;
         let id = |piece| Id::weight(Tower::Image, piece);

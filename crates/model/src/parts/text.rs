@@ -27,7 +27,8 @@ impl TextEmbedding {
     ///
     /// # Errors
     /// A tensor that is missing, of the wrong shape or of a type that cannot be computed with.
-    pub fn load(config: &TextConfig, weights: &dyn Weights, compute: Compute) -> Result<Self, Error> {
+    pub fn load(config: &TextConfig, weights: &dyn Weights, compute: impl Into<Compute>) -> Result<Self, Error> {
+        let compute = compute.into();
         let loader = Loader { weights, compute };
         let id = |piece| Id::weight(Tower::Text, piece);
         let width = config.tower.width;
