@@ -89,16 +89,21 @@ fn main() {
                     },
                 )
                 .unwrap();
-                let (mut a, mut out) = (Activations::default(), vec![0f32; m * n]);
+                let (mut a, mut out) = (Activations::default(), vec![0f32; m * n + 16]);
+                let off = if std::env::var("MISALIGN").is_ok() {
+                    (out.as_ptr().align_offset(64) + 4) % 16
+                } else {
+                    out.as_ptr().align_offset(64)
+                };
+                let out = &mut out[off..off + m * n];
                 let (gain, shift) = (vec![1.0; k], vec![0.0; k]);
                 let t_set = time(|| {
                     a.set_layer_norm(&linear, black_box(&x), Norm { gain: &gain, shift: &shift, eps: 1e-5 }, Threads::One)
                 });
                 let t_plain = time(|| a.set(&linear, black_box(&x), Threads::One));
-                let t = time(|| linear.forward(black_box(&a), Epilogue::Store, &mut out, Threads::One));
-                let t_add = time(|| linear.forward(black_box(&a), Epilogue::Add, &mut out, Threads::One));
-                let t_act =
-                    time(|| linear.forward(black_box(&a), Epilogue::Activate(Activation::QuickGelu), &mut out, Threads::One));
+                let t = time(|| linear.forward(black_box(&a), Epilogue::Store, out, Threads::One));
+                let t_add = time(|| linear.forward(black_box(&a), Epilogue::Add, out, Threads::One));
+                let t_act = time(|| linear.forward(black_box(&a), Epilogue::Activate(Activation::QuickGelu), out, Threads::One));
                 let macs = (m * n * k) as f64 / 1e9;
                 println!(
                     "{m:4} x {n:4} x {k:4} {:5} {} {:7.1} us {:6.1} GMAC/s {:4.1} %   set {:5.1} norm {:5.1} us   add {:6.1} gelu {:6.1}",

@@ -12,7 +12,7 @@ use crate::{
     disjoint::Disjoint,
     isa::{
         Activation,
-        tile::{Finish, FloatTile, Int8Tile, MOST_COLUMNS, MOST_ROWS, TileBuffer},
+        tile::{Finish, FloatTile, Int8Tile, MOST_COLUMNS, TileBuffer},
     },
     packed::{Floats, Int8},
     panels::Panels,
@@ -259,44 +259,45 @@ impl Linear {
         epilogue: Epilogue,
         out: &Disjoint<'_, f32>,
     ) {
-        let (mut tile, mut low) = (TileBuffer::ZERO, TileBuffer::ZERO);
+        let (mut buffer, mut from) = (TileBuffer::ZERO, TileBuffer::ZERO);
         let width = self.kernels.layout.columns;
         for column in columns.clone() {
             let first = column * width;
+            let filled = width.min(self.n - first);
             for panel in rows.clone() {
                 let rows_of = panels.rows(panel);
-                let size = rows_of.len() * width;
-                let (tile, mut low) = (&mut tile.0[..size], &mut low.0[..size]);
-                let (scale, zero, sum): (&[f32], &[f32], &[f32]) = match &self.weights {
+                let at = |row: usize| row * self.n + first;
+                rows_of.clone().for_each(|row| out.prefetch(at(row)..at(row) + filled));
+                // Into the buffer, what is not finished with the product or does not fit.
+                match &self.weights {
                     Weights::Int8(w) => {
                         let ahead = (column + 1 < columns.end).then(|| (panel - rows.start, rows.len()));
-                        let x = x.int8();
-                        self.int8_tile(w, x, rows_of.clone(), column, ahead, tile);
-                        if w.min.is_empty() {
-                            low = &mut [];
-                        } else {
-                            self.minima(w, x, rows_of.clone(), column, low);
+                        if !w.min.is_empty() {
+                            self.minima(w, x.int8(), rows_of.clone(), column, &mut from.0);
                         }
-                        (&x.scale[rows_of.clone()], &x.zero[rows_of.clone()], &w.sum[first..][..width])
+                        let add = epilogue == Epilogue::Add;
+                        if filled == width && (add || epilogue == Epilogue::Store) {
+                            // SAFETY: rows and columns of different tasks are apart, and no other part of this task is alive.
+                            let out = unsafe { out.part(at(rows_of.start)..at(rows_of.end - 1) + width) };
+                            self.int8_tile(w, x.int8(), rows_of, column, ahead, &from, out, self.n, add);
+                            continue;
+                        }
+                        self.int8_tile(w, x.int8(), rows_of.clone(), column, ahead, &from, &mut buffer.0, width, false);
                     }
-                    Weights::Floats(w) => {
-                        self.float_tile(w, x, rows_of.clone(), column, tile);
-                        low = &mut [];
-                        (&[1.0; MOST_ROWS], &[0.0; MOST_ROWS], &[0.0; MOST_COLUMNS][..width])
-                    }
-                };
+                    Weights::Floats(w) => self.float_tile(w, x, rows_of.clone(), column, &mut buffer.0),
+                }
                 let finish = Finish {
-                    scale,
-                    zero,
-                    sum,
-                    bias: &self.bias[first..][..width],
+                    bias: match self.weights {
+                        Weights::Int8(_) => &[0.0; MOST_COLUMNS][..width],
+                        Weights::Floats(_) => &self.bias[first..][..width],
+                    },
                     epilogue,
                     out,
-                    first: rows_of.start * self.n + first,
+                    first: at(rows_of.start),
                     stride: self.n,
-                    filled: width.min(self.n - first),
+                    filled,
                 };
-                (self.kernels.finish)(&finish, tile, low);
+                (self.kernels.finish)(&finish, &buffer.0[..rows_of.len() * width]);
             }
         }
     }
@@ -310,6 +311,7 @@ impl Linear {
     }
 
     /// `ahead`: which of how many tiles it is that together ask for the next panel.
+    #[expect(clippy::too_many_arguments, reason = "of which most say where the tile is")]
     fn int8_tile(
         &self,
         w: &Int8,
@@ -317,16 +319,19 @@ impl Linear {
         rows: Range<usize>,
         column: usize,
         ahead: Option<(usize, usize)>,
+        from: &TileBuffer,
         out: &mut [f32],
+        out_stride: usize,
+        add: bool,
     ) {
         let layout = self.kernels.layout;
-        let (groups, width, m) = (w.k / w.group, layout.columns, rows.len());
+        let (groups, width, m, first) = (w.k / w.group, layout.columns, rows.len(), column * layout.columns);
         let bytes = w.panel_bytes(width);
         let q = &w.q[column * bytes..][..bytes];
-        let scale = &w.scale[column * groups * width..][..groups * width];
+        let scale = &w.scale[first * groups..][..groups * width];
         let start = &x.start[rows.start * groups..rows.end * groups];
         let stride = Form::row_bytes(w.k, layout.is_wide(w.four));
-        let x = &x.q[rows.start * stride..rows.end * stride];
+        let x_q = &x.q[rows.start * stride..rows.end * stride];
         // A block is as long as most groups.
         let steps = w.group.min(32) / layout.depth(w.four);
         let blocks = w.group / (steps * layout.depth(w.four));
@@ -339,24 +344,31 @@ impl Linear {
         };
         // Sums of 4 bits are only known to fit for the groups that the formats have.
         assert!(!w.four || w.group == 32);
-        assert!(out.len() == m * width && blocks * steps * layout.depth(w.four) == w.group && steps.is_multiple_of(2));
+        assert!((m - 1) * out_stride + width <= out.len());
+        assert!(blocks * steps * layout.depth(w.four) == w.group && steps.is_multiple_of(2));
         let tile = Int8Tile {
-            x: x.as_ptr(),
+            x: x_q.as_ptr(),
             stride,
+            x_scale: x.scale[rows.clone()].as_ptr(),
+            zero: x.zero[rows.clone()].as_ptr(),
             start: start.as_ptr(),
             w: q.as_ptr(),
             scale: scale.as_ptr(),
+            sum: w.sum[first..][..width].as_ptr(),
+            bias: self.bias[first..][..width].as_ptr(),
             groups,
             blocks,
             steps,
             ahead,
             lines,
+            from: from.0.as_ptr(),
             out: out.as_mut_ptr(),
+            out_stride,
+            add,
         };
         let tiles = if w.four { self.kernels.tiles.int4 } else { self.kernels.tiles.int8 };
-        // SAFETY: the slices above have the lengths that a tile of `m` rows reads and writes; weights and scales of a panel are whole cache
-        // lines from the start of a buffer that begins on one, and `out` is the start of a `TileBuffer`. `Kernels` exists only where its
-        // instructions do.
+        // SAFETY: the slices above have the lengths that a tile of `m` rows reads and writes; what belongs to a panel of weights is whole cache
+        // lines from the start of a buffer that begins on one, and `from` is a `TileBuffer`. `Kernels` exists only where its instructions do.
         unsafe { tiles[m - 1](&tile) };
     }
 

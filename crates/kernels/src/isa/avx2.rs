@@ -6,7 +6,7 @@ use std::{arch::x86_64::*, array};
 use super::{
     Isa, Kernels,
     lanes::{LANES, Lanes},
-    tile::{FloatTile, Int8Tile, Layout, Tiles},
+    tile::{FloatTile, Int8Tile, Layout, TileBuffer, Tiles},
     x86::{opaque, x86_rows},
 };
 
@@ -46,12 +46,14 @@ pub(super) static FLOAT: &[super::tile::FloatFn] = &[float::<1>, float::<2>, flo
 /// As [`super::tile::Int8Fn`], on a machine with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn int8<const M: usize>(tile: &Int8Tile) {
-    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, out } = *tile;
-    // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and `out` over
-    // [M][16]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
+    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, .. } = *tile;
+    let mut buffer = TileBuffer::ZERO;
+    let sums = buffer.0.as_mut_ptr();
+    // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within; `from` and
+    // `sums` are [M][16]. `w`, `scale` and these keep the alignment of a vector. Prefetching touches nothing.
     unsafe {
-        for r in 0..2 * M {
-            _mm256_store_ps(out.add(r * 8), _mm256_setzero_ps());
+        for i in 0..2 * M {
+            _mm256_store_ps(sums.add(i * 8), _mm256_load_ps(tile.from.add(i * 8)));
         }
         for g in 0..groups {
             let mut acc: [[__m256i; 2]; M] = array::from_fn(|r| [_mm256_set1_epi32(*start.add(r * groups + g)); 2]);
@@ -73,16 +75,17 @@ unsafe fn int8<const M: usize>(tile: &Int8Tile) {
                     x = x.add(4);
                 }
             }
-            let out = opaque(out);
+            let sums = opaque(sums);
             let scales = [_mm256_load_ps(scale), _mm256_load_ps(scale.add(8))];
             scale = scale.add(COLUMNS);
             for r in 0..M {
                 for c in 0..2 {
-                    let y = out.add(r * COLUMNS + 8 * c);
+                    let y = sums.add(r * COLUMNS + 8 * c);
                     _mm256_store_ps(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[r][c]), scales[c], _mm256_load_ps(y)));
                 }
             }
         }
+        finish::<M>(tile, sums);
     }
 }
 
@@ -90,15 +93,17 @@ unsafe fn int8<const M: usize>(tile: &Int8Tile) {
 /// As [`super::tile::Int8Fn`], on a machine with AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn int4<const M: usize>(tile: &Int8Tile) {
-    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, out } = *tile;
+    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, .. } = *tile;
+    let mut buffer = TileBuffer::ZERO;
+    let sums = buffer.0.as_mut_ptr();
     // Two products of at most 15 * 128 in magnitude, eight times: 30,720 fits in 16 bits.
     debug_assert!(steps <= 8);
     let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
-    // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and `out` over
-    // [M][16]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
+    // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within; `from` and
+    // `sums` are [M][16]. `w`, `scale` and these keep the alignment of a vector. Prefetching touches nothing.
     unsafe {
-        for r in 0..2 * M {
-            _mm256_store_ps(out.add(r * 8), _mm256_setzero_ps());
+        for i in 0..2 * M {
+            _mm256_store_ps(sums.add(i * 8), _mm256_load_ps(tile.from.add(i * 8)));
         }
         for g in 0..groups {
             let mut acc = [[_mm256_setzero_si256(); 2]; M];
@@ -128,16 +133,40 @@ unsafe fn int4<const M: usize>(tile: &Int8Tile) {
                     }
                 }
             }
-            let out = opaque(out);
+            let sums = opaque(sums);
             let scales = [_mm256_load_ps(scale), _mm256_load_ps(scale.add(8))];
             scale = scale.add(COLUMNS);
             for r in 0..M {
                 let start = _mm256_set1_epi32(*start.add(r * groups + g));
                 for c in 0..2 {
-                    let y = out.add(r * COLUMNS + 8 * c);
+                    let y = sums.add(r * COLUMNS + 8 * c);
                     let sum = _mm256_add_epi32(start, _mm256_madd_epi16(acc[r][c], ones));
                     _mm256_store_ps(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scales[c], _mm256_load_ps(y)));
                 }
+            }
+        }
+        finish::<M>(tile, sums);
+    }
+}
+
+/// The second step of a tile of integers.
+///
+/// # Safety
+/// As [`super::tile::Int8Fn`], on a machine with AVX2 and FMA; `sums` is `[M][16]`, on a cache line.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn finish<const M: usize>(tile: &Int8Tile, sums: *const f32) {
+    // SAFETY: `sum` and `bias` are [16], on a cache line as `sums` is, `x_scale` and `zero` are [M], each row of `out` is [16].
+    unsafe {
+        let sum = [_mm256_load_ps(tile.sum), _mm256_load_ps(tile.sum.add(8))];
+        let bias = [_mm256_load_ps(tile.bias), _mm256_load_ps(tile.bias.add(8))];
+        for r in 0..M {
+            let (scale, zero) = (_mm256_set1_ps(*tile.x_scale.add(r)), _mm256_set1_ps(-*tile.zero.add(r)));
+            for c in 0..2 {
+                let at = tile.out.add(r * tile.out_stride + 8 * c);
+                let y = _mm256_fmadd_ps(zero, sum[c], _mm256_load_ps(sums.add(r * COLUMNS + 8 * c)));
+                let y = _mm256_fmadd_ps(scale, y, bias[c]);
+                _mm256_storeu_ps(at, if tile.add { _mm256_add_ps(_mm256_loadu_ps(at), y) } else { y });
             }
         }
     }

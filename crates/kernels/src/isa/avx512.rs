@@ -49,12 +49,15 @@ pub(super) static KERNELS: Kernels = Kernels {
 /// As [`super::tile::Int8Fn`], on a machine with [`FEATURES`].
 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
-    let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, out } = *tile;
+    let Int8Tile {
+        mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, from, out, out_stride, ..
+    } = *tile;
     let low = _mm512_set1_epi8(15);
-    // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and `out` over
-    // [M][32]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
+    // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within; `from` is
+    // [M][32] and each row of `out` [32]. `w`, `scale` and the like keep the alignment of a vector. Prefetching touches nothing.
     unsafe {
-        let mut sums = [[_mm512_setzero_ps(); 2]; M];
+        let mut sums: [[__m512; 2]; M] =
+            array::from_fn(|r| [_mm512_load_ps(from.add(r * COLUMNS)), _mm512_load_ps(from.add(r * COLUMNS + 16))]);
         for g in 0..groups {
             let mut acc: [[__m512i; 2]; M] = array::from_fn(|r| [_mm512_set1_epi32(*start.add(r * groups + g)); 2]);
             let mut step = |w: [__m512i; 2]| {
@@ -92,9 +95,15 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
                 }
             }
         }
+        let sum = [_mm512_load_ps(tile.sum), _mm512_load_ps(tile.sum.add(16))];
+        let bias = [_mm512_load_ps(tile.bias), _mm512_load_ps(tile.bias.add(16))];
         for r in 0..M {
-            _mm512_store_ps(out.add(r * COLUMNS), sums[r][0]);
-            _mm512_store_ps(out.add(r * COLUMNS + 16), sums[r][1]);
+            let (scale, zero) = (_mm512_set1_ps(*tile.x_scale.add(r)), _mm512_set1_ps(-*tile.zero.add(r)));
+            for c in 0..2 {
+                let at = out.add(r * out_stride + 16 * c);
+                let y = _mm512_fmadd_ps(scale, _mm512_fmadd_ps(zero, sum[c], sums[r][c]), bias[c]);
+                _mm512_storeu_ps(at, if tile.add { _mm512_add_ps(_mm512_loadu_ps(at), y) } else { y });
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{arch::x86_64::*, array};
 
 use super::{
     Isa, Kernels, avx2,
-    tile::{Int8Tile, Layout, Tiles},
+    tile::{Int8Tile, Layout, TileBuffer, Tiles},
     x86::{opaque, x86_rows},
 };
 
@@ -53,13 +53,15 @@ macro_rules! tiles {
             /// As [`crate::isa::tile::Int8Fn`], on a machine with these features.
             #[target_feature(enable = $features)]
             unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
-                let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, out } = *tile;
+                let Int8Tile { mut x, stride, start, mut w, mut scale, groups, blocks, steps, mut ahead, lines, .. } = *tile;
+                let mut buffer = TileBuffer::ZERO;
+                let sums = buffer.0.as_mut_ptr();
                 let low = _mm256_set1_epi8(15);
-                // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, and
-                // `out` over [M][16]; `w`, `scale` and `out` keep the alignment of a vector. Prefetching touches nothing.
+                // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within;
+                // `from` and `sums` are [M][16]. `w`, `scale` and these keep the alignment of a vector. Prefetching touches nothing.
                 unsafe {
-                    for r in 0..2 * M {
-                        _mm256_store_ps(out.add(r * 8), _mm256_setzero_ps());
+                    for i in 0..2 * M {
+                        _mm256_store_ps(sums.add(i * 8), _mm256_load_ps(tile.from.add(i * 8)));
                     }
                     for g in 0..groups {
                         let mut acc: [[__m256i; 2]; M] = array::from_fn(|r| [_mm256_set1_epi32(*start.add(r * groups + g)); 2]);
@@ -90,16 +92,17 @@ macro_rules! tiles {
                                 }
                             }
                         }
-                        let out = opaque(out);
+                        let sums = opaque(sums);
                         let scales = [_mm256_load_ps(scale), _mm256_load_ps(scale.add(8))];
                         scale = scale.add(COLUMNS);
                         for r in 0..M {
                             for c in 0..2 {
-                                let y = out.add(r * COLUMNS + 8 * c);
+                                let y = sums.add(r * COLUMNS + 8 * c);
                                 _mm256_store_ps(y, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[r][c]), scales[c], _mm256_load_ps(y)));
                             }
                         }
                     }
+                    avx2::finish::<M>(tile, sums);
                 }
             }
         }

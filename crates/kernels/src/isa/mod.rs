@@ -119,9 +119,8 @@ pub struct Kernels {
     isa: Isa,
     pub(crate) layout: tile::Layout,
     pub(crate) tiles: tile::Tiles,
-    /// `(finish, tile, low)`: makes the results of a finished tile, in which it works, and puts them into the output. `low` is what minima
-    /// contribute, or empty.
-    pub(crate) finish: fn(&tile::Finish<'_>, &mut [f32], &[f32]),
+    /// `(finish, tile)`: makes the results of a tile and puts them into the output.
+    pub(crate) finish: fn(&tile::Finish<'_>, &[f32]),
     /// Quantizes one row: `(x, q) -> (scale, zero)`, with `x = scale * (q - zero)`.
     pub(crate) quantize_row: fn(&[f32], &mut [i8]) -> (f32, f32),
     /// LayerNorm of one row, two passes: `(x, parameters, out)`.

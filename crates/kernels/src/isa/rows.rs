@@ -260,10 +260,7 @@ pub(super) fn divide<V: Lanes>(x: &[f32], by: f32, out: &mut [f32]) {
 }
 
 #[inline(always)]
-pub(super) fn finish<V: Lanes>(finish: &Finish<'_>, tile: &mut [f32], low: &[f32]) {
-    for (y, low) in tile.as_chunks_mut::<LANES>().0.iter_mut().zip(low.as_chunks::<LANES>().0) {
-        V::load(y).add(V::load(low)).store(y);
-    }
+pub(super) fn finish<V: Lanes>(finish: &Finish<'_>, tile: &[f32]) {
     match finish.epilogue {
         Epilogue::Store => finish_with::<V, _, false>(finish, tile, Same),
         Epilogue::Add => finish_with::<V, _, true>(finish, tile, Same),
@@ -275,26 +272,24 @@ pub(super) fn finish<V: Lanes>(finish: &Finish<'_>, tile: &mut [f32], low: &[f32
 
 #[inline(always)]
 fn finish_with<V: Lanes, M: Map<V>, const ADD: bool>(finish: &Finish<'_>, tile: &[f32], activation: M) {
-    let (sum, bias) = (finish.sum.as_chunks::<LANES>().0, finish.bias.as_chunks::<LANES>().0);
-    let rows = tile.chunks_exact(finish.sum.len()).zip(finish.scale).zip(finish.zero);
-    for (r, ((row, &scale), &zero)) in rows.enumerate() {
+    let bias = finish.bias.as_chunks::<LANES>().0;
+    for (r, row) in tile.chunks_exact(finish.bias.len()).enumerate() {
         let at = finish.first + r * finish.stride;
         // SAFETY: the caller of the tile has this part of the output to itself, and each row is let go of before the next.
         let out = unsafe { finish.out.part(at..at + finish.filled) };
-        let (scale, zero) = (V::splat(scale), V::splat(-zero));
         let (out, rest) = out.as_chunks_mut::<LANES>();
-        let mut values = row.as_chunks::<LANES>().0.iter().zip(sum).zip(bias);
+        let mut values = row.as_chunks::<LANES>().0.iter().zip(bias);
         // `out` first: the one that ends first must not take a value from the other.
-        for (out, ((y, sum), bias)) in out.iter_mut().zip(&mut values) {
-            let y = activation.of(scale.mul(zero.fma(V::load(sum), V::load(y))).add(V::load(bias)));
+        for (out, (y, bias)) in out.iter_mut().zip(&mut values) {
+            let y = activation.of(V::load(y).add(V::load(bias)));
             if ADD {
                 V::load(out).add(y).store(out);
             } else {
                 y.store(out);
             }
         }
-        if let (false, Some(((y, sum), bias))) = (rest.is_empty(), values.next()) {
-            let y = activation.of(scale.mul(zero.fma(V::load(sum), V::load(y))).add(V::load(bias)));
+        if let (false, Some((y, bias))) = (rest.is_empty(), values.next()) {
+            let y = activation.of(V::load(y).add(V::load(bias)));
             if ADD {
                 V::load_part(rest).add(y).store_part(rest);
             } else {

@@ -38,7 +38,9 @@ fn group_sums(q: &[i8], group: usize, sums: &mut [i32]) {
 /// As [`super::tile::Int8Fn`].
 unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
     let (step, steps) = (COLUMNS * 4, tile.blocks * tile.steps);
-    let mut sums = [[0f32; COLUMNS]; M];
+    // SAFETY: `from` is [M][COLUMNS], `sum` and `bias` are [COLUMNS].
+    let (mut sums, sum, bias): ([[f32; COLUMNS]; M], &[f32; COLUMNS], &[f32; COLUMNS]) =
+        unsafe { (*tile.from.cast(), &*tile.sum.cast(), &*tile.bias.cast()) };
     for g in 0..tile.groups {
         let mut acc: [[i32; COLUMNS]; M] = array::from_fn(|r| {
             // SAFETY: `start` is [M][groups].
@@ -70,8 +72,15 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
             }
         }
     }
-    // SAFETY: `out` is [M][COLUMNS].
-    unsafe { *tile.out.cast::<[[f32; COLUMNS]; M]>() = sums };
+    for (r, sums) in sums.iter().enumerate() {
+        // SAFETY: `x_scale` and `zero` are [M], each row of `out` is [COLUMNS].
+        let (scale, zero, out): (f32, f32, &mut [f32; COLUMNS]) =
+            unsafe { (*tile.x_scale.add(r), *tile.zero.add(r), &mut *tile.out.add(r * tile.out_stride).cast()) };
+        for c in 0..COLUMNS {
+            let y = scale.mul_add((-zero).mul_add(sum[c], sums[c]), bias[c]);
+            out[c] = if tile.add { out[c] + y } else { y };
+        }
+    }
 }
 
 /// # Safety

@@ -31,23 +31,31 @@ impl Layout {
     }
 }
 
-/// A tile of the product of integers: `out[r][c] = sum over groups of scale[group][c] * sum over the group of x[r][k] * w[c][k]`, where the inner
-/// sum is exact and the outer one is fused, in the order of the groups.
+/// A tile of the product of integers, in two steps, each in the order given, `*` and `+` of one step rounded once:
+///
+/// * `y[r][c] = from[r][c] + scale[group][c] * dot`, group after group, where `dot`, the sum over the group of `x[r][k] * w[c][k]`, is exact;
+/// * `out[r][c] = x_scale[r] * (y[r][c] - zero[r] * sum[c]) + bias[c]`, added to what is there if `add` says so.
 ///
 /// The tile of M rows, C columns and depth D ([`Layout`]) reads, with `k = groups * blocks * steps * D`:
-/// * `x`: M rows of `[k]`, each `stride` bytes after the one before, of i8, or of i16 if they are wide;
-/// * `start`: `[M][groups]`, where the inner sums begin: minus the sum of the row's group times the offset of the weights;
+/// * `x`: M rows of `[k]`, each `stride` bytes after the one before, of i8, or of i16 if they are wide; `x_scale` and `zero`: `[M]`;
+/// * `start`: `[M][groups]`, where the dots begin: minus the sum of the row's group times the offset of the weights;
 /// * `w`: `[k / D][C][D]` bytes with 8 bits; with 4, `[k / D / 2][C][D]`, the lower half of a byte for an even step, the upper for the odd one
 ///   after it, unsigned;
-/// * `scale`: `[groups][C]`;
+/// * `scale`: `[groups][C]`; `sum` and `bias`: `[C]`;
+/// * `from`: `[M][C]`;
 ///
-/// and writes `out`, `[M][C]`. It asks for `lines` cache lines a block from `ahead` on, which need not exist.
+/// and writes M rows of `out[C]`, each `out_stride` elements after the one before. It asks for `lines` cache lines a block from `ahead` on,
+/// which need not exist.
 pub(crate) struct Int8Tile {
     pub(crate) x: *const u8,
     pub(crate) stride: usize,
+    pub(crate) x_scale: *const f32,
+    pub(crate) zero: *const f32,
     pub(crate) start: *const i32,
     pub(crate) w: *const u8,
     pub(crate) scale: *const f32,
+    pub(crate) sum: *const f32,
+    pub(crate) bias: *const f32,
     pub(crate) groups: usize,
     /// Of a group.
     pub(crate) blocks: usize,
@@ -55,11 +63,15 @@ pub(crate) struct Int8Tile {
     pub(crate) steps: usize,
     pub(crate) ahead: *const u8,
     pub(crate) lines: usize,
+    pub(crate) from: *const f32,
     pub(crate) out: *mut f32,
+    pub(crate) out_stride: usize,
+    pub(crate) add: bool,
 }
 
 /// # Safety
-/// The pointers must be good for all that [`Int8Tile`] says, for the number of rows the function is for; `w`, `scale` and `out` must begin on a cache line.
+/// The pointers must be good for all that [`Int8Tile`] says, for the number of rows the function is for; `w`, `scale`, `sum`, `bias` and `from` must
+/// begin on a cache line.
 pub(crate) type Int8Fn = unsafe fn(&Int8Tile);
 
 /// A tile of the product of floats: `out[r][c] = sum over k of x[r][k] * w[k][c]`, fused, in the order of k.
@@ -86,15 +98,8 @@ pub(crate) struct Tiles {
     pub(crate) float: &'static [FloatFn],
 }
 
-/// What becomes of a finished tile, `[rows][columns]`: `y = scale * (product + minima - zero * sum) + bias`, and then the epilogue. A product of floats
-/// has the scale 1 and no zero point.
+/// What becomes of a tile, `[rows][columns]`, that could not be put in its place at once: bias and epilogue.
 pub(crate) struct Finish<'a> {
-    /// `[rows]`: of the activations.
-    pub(crate) scale: &'a [f32],
-    /// `[rows]`: the zero point of the activations.
-    pub(crate) zero: &'a [f32],
-    /// `[columns]`: of each column's weights.
-    pub(crate) sum: &'a [f32],
     /// `[columns]`
     pub(crate) bias: &'a [f32],
     pub(crate) epilogue: Epilogue,

@@ -13,7 +13,7 @@ macro_rules! x86_rows {
             type V = $lanes;
 
             crate::isa::x86::x86_rows! { $features =>
-                finish(finish: &Finish<'_>, tile: &mut [f32], low: &[f32]);
+                finish(finish: &Finish<'_>, tile: &[f32]);
                 quantize_row(x: &[f32], q: &mut [i8]) -> (f32, f32);
                 layer_norm(x: &[f32], p: NormArgs<'_>, out: &mut [f32]);
                 soft_max(scores: &mut [f32], seen: usize, scale: f32) -> f32;
