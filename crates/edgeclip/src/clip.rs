@@ -92,13 +92,9 @@ impl Options {
     /// # Errors
     /// [`Error::Isa`] if it names none.
     pub fn from_env() -> Result<Self, Error> {
-        match std::env::var("EDGECLIP_ISA") {
-            Ok(name) if !name.is_empty() => Ok(Self {
-                groups: Groups::Stored,
-                isa: Some(name.parse().map_err(|error| Error::Isa(format!("EDGECLIP_ISA: {error}")))?),
-            }),
-            _ => Ok(Self::default()),
-        }
+        let Some(name) = std::env::var_os("EDGECLIP_ISA").filter(|name| !name.is_empty()) else { return Ok(Self::default()) };
+        let isa = name.to_string_lossy().parse().map_err(|error| Error::Isa(format!("EDGECLIP_ISA: {error}")))?;
+        Ok(Self { isa: Some(isa), ..Self::default() })
     }
 }
 
