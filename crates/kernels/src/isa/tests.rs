@@ -1,6 +1,12 @@
-//! Every instruction set against the scalar kernels (bits), and the scalar kernels against f64 (a derived bound).
+//! Every instruction set against the scalar kernels, bit for bit, and the kernels over rows against f64.
 
-use super::*;
+use bytes::Bytes;
+
+use super::{tile::TileBuffer, *};
+use crate::{
+    Activations, Epilogue, Format, Groups, Linear, Norm, Rows, Threads,
+    attention::{Qkv, Sequence, Shape, Strided, attention},
+};
 
 /// SplitMix64 (Steele, Lea and Flood 2014): a seed gives the same test everywhere.
 struct Random(u64);
@@ -24,115 +30,67 @@ impl Random {
     }
 }
 
-struct Int8Case {
-    k: usize,
-    q: Vec<i8>,
-    scale: Vec<f32>,
-    zero: Vec<i32>,
-    group: usize,
-    w: Vec<i8>,
-    w_scale: Vec<f32>,
-    /// Or empty.
-    w_min: Vec<f32>,
-    sum: Vec<f32>,
-}
-
-/// Size of a group, and whether there are minima: what the formats need.
-const KINDS: [(usize, bool); 4] = [(GROUP, false), (GROUP, true), (HALF_GROUP, false), (HALF_GROUP, true)];
-
-impl Int8Case {
-    fn new(
-        (m, n, k): (usize, usize, usize),
-        (group, has_min): (usize, bool),
-        mut level: impl FnMut() -> i8,
-        random: &mut Random,
-    ) -> Self {
-        let q = (0..m * k).map(|_| level()).collect();
-        let w: Vec<i8> = (0..n * k).map(|_| level()).collect();
-        let groups = k / group;
-        let w_scale: Vec<f32> = random.floats(n * groups).iter().map(|s| s * 0.01).collect();
-        let w_min: Vec<f32> = if has_min { random.floats(n * groups) } else { Vec::new() };
-        let sum = (0..n)
-            .map(|col| {
-                let scaled = (0..groups).fold(0.0, |sum, g| {
-                    let group: i32 = w[col * k + g * group..][..group].iter().map(|&w| i32::from(w)).sum();
-                    (group as f32).mul_add(w_scale[col * groups + g], sum)
-                });
-                let mins = if has_min { &w_min[col * groups..][..groups] } else { &[] };
-                scaled + mins.iter().fold(0.0, |sum, min| (group as f32).mul_add(*min, sum))
-            })
-            .collect();
-        let scale = random.floats(m).iter().map(|s| s.abs() * 0.05).collect();
-        let zero = (0..m).map(|_| (random.next() % 256) as i32 - 128).collect();
-        Self { k, q, scale, zero, group, w, w_scale, w_min, sum }
-    }
-
-    fn run(&self, kernels: &Kernels) -> Vec<f32> {
-        let mut out = vec![f32::NAN; self.scale.len() * self.sum.len()];
-        let x = Int8Rows { k: self.k, q: &self.q, scale: &self.scale, zero: &self.zero };
-        let Self { group, w, w_scale, w_min, sum, .. } = self;
-        (kernels.linear_int8)(x, Int8Weights { group: *group, q: w, scale: w_scale, min: w_min, sum }, &mut out);
-        out
-    }
-
-    /// The product in f64, and how far f32 may be from it: each of the fused sums over the groups, of scales and of minima, the zero-point term
-    /// and its two sums of the same length, their sums with each other, and the final product round once, relative to the sum of magnitudes.
-    fn truth(&self, row: usize, col: usize) -> (f64, f64) {
-        let (mut value, mut magnitude) = (0f64, 0f64);
-        for i in 0..self.k {
-            let x = i32::from(self.q[row * self.k + i]) - self.zero[row];
-            let at = (col * self.k + i) / self.group;
-            let scaled = f64::from(self.w[col * self.k + i]) * f64::from(self.w_scale[at]);
-            let min = self.w_min.get(at).map_or(0.0, |min| f64::from(*min));
-            value += f64::from(x) * (scaled + min);
-            magnitude +=
-                (f64::from(self.q[row * self.k + i]).abs() + f64::from(self.zero[row]).abs()) * (scaled.abs() + min.abs());
-        }
-        let scale = f64::from(self.scale[row]);
-        let roundings = 2.0 * (self.k / self.group) as f64 + 5.0;
-        (value * scale, magnitude * scale * roundings * f64::from(f32::EPSILON))
-    }
-}
-
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
 
-/// All but the oracle itself.
-fn others() -> impl Iterator<Item = &'static Kernels> {
-    Isa::available().filter(|isa| *isa != Isa::Scalar).map(|isa| Kernels::new(isa).unwrap())
+fn scalar() -> &'static Kernels {
+    Kernels::new(Isa::Scalar).unwrap()
+}
+
+/// All but the oracle itself; AVX-VNNI in its EVEX encoding where it has no other.
+fn others() -> Vec<&'static Kernels> {
+    let mut all: Vec<_> = Isa::available().filter(|isa| *isa != Isa::Scalar).map(|isa| Kernels::new(isa).unwrap()).collect();
+    #[cfg(target_arch = "x86_64")]
+    if avx512::is_available() {
+        all.push(&avx_vnni::evex::KERNELS);
+    }
+    all
+}
+
+fn product(kernels: &'static Kernels, rows: &[Rows], groups: Groups, x: &[f32], epilogue: Epilogue) -> Vec<f32> {
+    let n = rows.iter().map(|rows| rows.n).sum();
+    let bias = (0..n).map(|i| (i % 7) as f32 * 0.25).collect();
+    let linear = Linear::grouped(kernels, rows, Some(bias), groups).unwrap();
+    let mut activations = Activations::default();
+    activations.set(&linear, x, Threads::One);
+    let mut out = vec![0.5; activations.m() * n];
+    linear.forward(&activations, epilogue, &mut out, Threads::One);
+    out
+}
+
+fn quantized(format: Format, n: usize, k: usize, random: &mut Random) -> Rows {
+    let mut bytes = vec![0u8; n * format.row_bytes(k).unwrap()];
+    // With a mean, so that minima matter.
+    let values: Vec<f32> = random.floats(n * k).iter().map(|v| v * v * v + 0.1).collect();
+    format.quantize(&values, &mut bytes);
+    Rows { format, n, k, bytes: Bytes::from(bytes) }
 }
 
 #[test]
-fn int8_linear_is_the_product_and_the_same_on_every_instruction_set() {
-    let oracle = Kernels::new(Isa::Scalar).unwrap();
+fn linears_are_the_same_on_every_instruction_set() {
     let mut random = Random(1);
-    for k in [32, 64, 96, 608, 3072] {
-        for m in 1..=9 {
-            for n in [1, 3, 16, 17] {
-                let mut levels = Random(m as u64 * 31 + n as u64);
-                let mut alternate = 0u64;
-                let mut extreme = || {
-                    alternate += 1;
-                    if alternate.is_multiple_of(2) { 127 } else { -128 }
-                };
-                let shape = (m, n, k);
-                let cases = KINDS.into_iter().flat_map(|kind| {
-                    [
-                        Int8Case::new(shape, kind, || (levels.next() >> 56) as i8, &mut random),
-                        Int8Case::new(shape, kind, || -128, &mut random),
-                        Int8Case::new(shape, kind, || 127, &mut random),
-                        Int8Case::new(shape, kind, &mut extreme, &mut random),
-                    ]
-                });
-                for case in cases {
-                    let expected = case.run(oracle);
-                    for (i, &y) in expected.iter().enumerate() {
-                        let (truth, bound) = case.truth(i / n, i % n);
-                        assert!((f64::from(y) - truth).abs() <= bound, "{m} x {n} x {k}: {y}, expected {truth} within {bound}");
-                    }
-                    for kernels in others() {
-                        assert_eq!(bits(&case.run(kernels)), bits(&expected), "{kernels:?}: {m} x {n} x {k}");
+    for format in Format::ALL {
+        let block = format.block_len().max(32);
+        for k in [block, 2 * block, 3 * block, if block == 256 { 768 } else { 608 }] {
+            for n in [1, 15, 16, 17, 31, 32, 33, 48, 65] {
+                let rows = [quantized(format, n, k, &mut random)];
+                for m in [1, 2, 3, 4, 5, 6, 7, 11, 12, 13] {
+                    let x = random.floats(m * k);
+                    let epilogue = match m % 3 {
+                        0 => Epilogue::Store,
+                        1 => Epilogue::Add,
+                        _ => Epilogue::Activate(Activation::QuickGelu),
+                    };
+                    for groups in [Groups::Stored, Groups::Coarse] {
+                        if groups == Groups::Coarse && (m > 6 || n % 16 != 0) {
+                            continue;
+                        }
+                        let expected = product(scalar(), &rows, groups, &x, epilogue);
+                        for kernels in others() {
+                            let y = product(kernels, &rows, groups, &x, epilogue);
+                            assert_eq!(bits(&y), bits(&expected), "{kernels:?} {format} {m} x {n} x {k} {groups:?}");
+                        }
                     }
                 }
             }
@@ -141,77 +99,62 @@ fn int8_linear_is_the_product_and_the_same_on_every_instruction_set() {
 }
 
 #[test]
-fn f32_linear_is_the_product_and_the_same_on_every_instruction_set() {
-    let oracle = Kernels::new(Isa::Scalar).unwrap();
-    let mut random = Random(2);
-    for k in [1, 2, 15, 16, 17, 40, 147, 768] {
-        for m in [1, 2, 4, 5, 9] {
-            for n in [1, 3, 33] {
-                let (x, w) = (random.floats(m * k), random.floats(n * k));
-                let mut expected = vec![f32::NAN; m * n];
-                (oracle.linear_f32)(k, &x, &w, &mut expected);
-                for (i, &y) in expected.iter().enumerate() {
-                    let terms =
-                        || x[i / n * k..][..k].iter().zip(&w[i % n * k..][..k]).map(|(a, b)| f64::from(*a) * f64::from(*b));
-                    let bound = terms().map(f64::abs).sum::<f64>() * (k as f64 / 16.0 + 5.0) * f64::from(f32::EPSILON);
-                    assert!((f64::from(y) - terms().sum::<f64>()).abs() <= bound);
-                }
-                for kernels in others() {
-                    let mut out = vec![f32::NAN; m * n];
-                    (kernels.linear_f32)(k, &x, &w, &mut out);
-                    assert_eq!(bits(&out), bits(&expected), "{kernels:?}: {m} x {n} x {k}");
-                }
-            }
+fn extremes_do_not_saturate() {
+    let (n, k, m) = (33, 96, 7);
+    // A Q8_0 block: f16 scale 1, then bytes that no quantizer of ours writes.
+    let patterns: [fn(usize) -> i8; 5] =
+        [|_| -128, |_| 127, |i| if i % 2 == 0 { -128 } else { 127 }, |i| if i == 5 { -128 } else { 0 }, |_| 0];
+    let inputs: [fn(usize) -> f32; 4] =
+        [|i| if i % 96 == 0 { -255.0 } else { 0.0 }, |_| 255.0, |i| if i % 2 == 0 { 127.0 } else { -128.0 }, |_| -3.0];
+    for pattern in patterns {
+        let mut bytes = Vec::new();
+        for _ in 0..n * k / 32 {
+            bytes.extend(0x3c00u16.to_le_bytes());
+            bytes.extend((0..32).map(|i| pattern(i) as u8));
         }
-    }
-}
-
-#[test]
-fn quantized_rows_are_within_half_a_step() {
-    let mut random = Random(3);
-    let mut rows = vec![vec![0.0; 64], vec![2.5; 64], vec![-0.125; 64], vec![1e-42; 64], vec![3e38, -3e37, 1.0, 0.0]];
-    for shift in [-0.9, 0.0, 0.5, 3.0] {
-        rows.push(random.floats(333).iter().map(|v| v + shift).collect());
-    }
-    for x in rows {
-        let mut expected = vec![99i8; x.len()];
-        let (scale, zero) = (scalar::KERNELS.quantize_row)(&x, &mut expected);
-        assert!(scale.is_finite() && (-128..=127).contains(&zero));
-        for (&v, &q) in x.iter().zip(&expected) {
-            // Half a step, and another half at the two ends, where the rounded zero point may push the range out by that much.
-            let error = (scale * (i32::from(q) - zero) as f32 - v).abs();
-            assert!(error <= 1.001 * scale.max(f32::MIN_POSITIVE), "{v} became {q}: scale {scale}, zero {zero}");
-            if (-127..=126).contains(&q) {
-                assert!(error <= 0.501 * scale.max(2.0 * f32::MIN_POSITIVE), "{v} became {q}: scale {scale}, zero {zero}");
+        let rows = [Rows { format: Format::Q8_0, n, k, bytes: Bytes::from(bytes) }];
+        for input in inputs {
+            let x: Vec<f32> = (0..m * k).map(input).collect();
+            let expected = product(scalar(), &rows, Groups::Stored, &x, Epilogue::Store);
+            // Scales are 1 or small powers of it, so that the product of the values is known.
+            for (i, y) in expected.iter().enumerate() {
+                let (row, col) = (i / n, i % n);
+                let truth: f64 = (0..k).map(|j| f64::from(x[row * k + j]) * f64::from(pattern(j % 32))).sum();
+                let bias = (col % 7) as f64 * 0.25;
+                assert!((f64::from(*y) - truth - bias).abs() <= 2e-3 * 255.0 * 128.0 * k as f64 / 255.0, "{y} {truth}");
             }
-        }
-        for kernels in others() {
-            let mut q = vec![99i8; x.len()];
-            let found = (kernels.quantize_row)(&x, &mut q);
-            assert_eq!((found.0.to_bits(), found.1, &q), (scale.to_bits(), zero, &expected), "{kernels:?}");
+            for kernels in others() {
+                assert_eq!(bits(&product(kernels, &rows, Groups::Stored, &x, Epilogue::Store)), bits(&expected), "{kernels:?}");
+            }
         }
     }
 }
 
 #[test]
 fn a_row_that_is_not_finite_gets_the_scale_nan() {
-    for isa in Isa::available() {
+    for kernels in others().into_iter().chain([scalar()]) {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut x = vec![1.0; 40];
-            x[37] = bad;
-            assert!((Kernels::new(isa).unwrap().quantize_row)(&x, &mut [0; 40]).0.is_nan(), "{isa:?} {bad}");
+            for at in [0, 17, 37, 39] {
+                let mut x = vec![1.0; 40];
+                x[at] = bad;
+                assert!((kernels.quantize_row)(&x, &mut [0; 40]).0.is_nan(), "{kernels:?} {bad} {at}");
+            }
         }
     }
 }
 
 #[test]
-fn layer_norm_attention_and_activations_agree_with_f64_and_each_other() {
+fn rows_are_the_same_on_every_instruction_set_and_near_f64() {
     let mut random = Random(4);
-    for width in [4, 20, 40, 160, 768] {
+    for width in [1, 4, 15, 16, 17, 20, 40, 63, 64, 65, 160, 768] {
         let (x, gain, shift) = (random.floats(width), random.floats(width), random.floats(width));
         let args = NormArgs { gain: &gain, shift: &shift, eps: 1e-5 };
-        let mut expected = vec![f32::NAN; width];
-        (scalar::KERNELS.layer_norm)(&x, args, &mut expected);
+        let norm = |kernels: &Kernels| {
+            let mut out = vec![f32::NAN; width];
+            (kernels.layer_norm)(&x, args, &mut out);
+            out
+        };
+        let expected = norm(scalar());
         let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / width as f64;
         let variance = x.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / width as f64;
         for i in 0..width {
@@ -219,39 +162,59 @@ fn layer_norm_attention_and_activations_agree_with_f64_and_each_other() {
             // Of values up to 4: some ten roundings of 2^-24 relative, those of mean and deviation among them.
             assert!((f64::from(expected[i]) - truth).abs() < 4e-6, "{width}: {} {truth}", expected[i]);
         }
-        for kernels in others() {
-            let mut out = vec![f32::NAN; width];
-            (kernels.layer_norm)(&x, args, &mut out);
-            assert_eq!(bits(&out), bits(&expected), "{kernels:?}");
+        let levels = |kernels: &Kernels| {
+            let mut q = vec![99; width];
+            let (scale, zero) = (kernels.quantize_row)(&x, &mut q);
+            (q, scale.to_bits(), zero.to_bits())
+        };
+        let (q, scale, zero) = levels(scalar());
+        for (v, q) in x.iter().zip(&q) {
+            let stored = f64::from(f32::from_bits(scale)) * (f64::from(*q) - f64::from(f32::from_bits(zero)));
+            // Half a level, and the roundings of level, zero point and inverse, each relative to 256 levels.
+            assert!((f64::from(*v) - stored).abs() <= 0.501 * f64::from(f32::from_bits(scale)), "{v} as {stored}");
         }
-
-        let (heads, tokens) = (if width == 40 { 2 } else { 4 }, 7);
-        let qkv: Vec<f32> = random.floats(tokens * 3 * width).iter().map(|v| v * 3.0).collect();
-        for causal in [false, true] {
-            let args = AttentionArgs { qkv: &qkv, width, heads, causal, first: 0 };
-            let mut expected = vec![f32::NAN; tokens * width];
-            (scalar::KERNELS.attention)(args, &mut expected);
-            let size = width / heads;
-            for (i, &y) in expected.iter().enumerate() {
-                let (token, head, d) = (i / width, i % width / size, i % size);
-                let at = |t: usize, part: usize, d: usize| f64::from(qkv[t * 3 * width + part * width + head * size + d]);
-                let seen = if causal { token + 1 } else { tokens };
-                let weight = |j| ((0..size).map(|d| at(token, 0, d) * at(j, 1, d)).sum::<f64>() / (size as f64).sqrt()).exp();
-                let total: f64 = (0..seen).map(weight).sum();
-                let truth = (0..seen).map(|j| weight(j) * at(j, 2, d)).sum::<f64>() / total;
-                // Logits are sums of `size` products up to 9, over sqrt(size): up to 9 * 14 at the widest head here, 192. They are off by some
-                // 2^-22 of that, 3e-5, which the soft-max turns into as much relative error of weights on values up to 3.
-                assert!((f64::from(y) - truth).abs() < 2e-4, "{width} {causal}: {y} {truth}");
-            }
-            for kernels in others() {
-                let mut out = vec![f32::NAN; 3 * width];
-                (kernels.attention)(AttentionArgs { first: 2, ..args }, &mut out);
-                assert_eq!(bits(&out), bits(&expected[2 * width..5 * width]), "{kernels:?}");
+        let scores: Vec<f32> = random.floats(width.next_multiple_of(16)).iter().map(|v| v * 20.0).collect();
+        let soft = |kernels: &Kernels| {
+            let mut scores = scores.clone();
+            let total = (kernels.soft_max)(&mut scores, width, 0.125);
+            (bits(&scores), total.to_bits())
+        };
+        let divided = |kernels: &Kernels| {
+            let mut out = vec![f32::NAN; width];
+            (kernels.divide)(&x, 3.7, &mut out);
+            bits(&out)
+        };
+        for kernels in others() {
+            assert_eq!(bits(&norm(kernels)), bits(&expected), "{kernels:?} {width}");
+            assert_eq!(levels(kernels), levels(scalar()), "{kernels:?} {width}");
+            assert_eq!(soft(kernels), soft(scalar()), "{kernels:?} {width}");
+            assert_eq!(divided(kernels), divided(scalar()), "{kernels:?} {width}");
+            let rows: Vec<Vec<f32>> = (0..16).map(|_| random.floats(width)).collect();
+            let mut out = vec![f32::NAN; width * 20];
+            (kernels.transpose)(&std::array::from_fn(|i| rows[i].as_slice()), &mut out, 20);
+            for (i, value) in out.iter().enumerate() {
+                let expected = rows.get(i % 20).map_or(f32::NAN, |row| row[i / 20]);
+                assert_eq!(value.to_bits(), expected.to_bits(), "{kernels:?} {width} {i}");
             }
         }
     }
+    let q: Vec<i8> = (0..192).map(|_| (random.next() >> 56) as i8).chain([-128; 96]).collect();
+    for kernels in others().into_iter().chain([scalar()]) {
+        for group in [16, 32, 96, 288] {
+            let mut sums = vec![0; q.len() / group];
+            (kernels.group_sums)(&q, group, &mut sums);
+            for (q, sum) in q.chunks(group).zip(sums) {
+                assert_eq!(sum, q.iter().map(|&q| i32::from(q)).sum::<i32>(), "{kernels:?} {group}");
+            }
+        }
+    }
+}
 
+#[test]
+fn activations_are_the_same_on_every_instruction_set_and_near_f64() {
     let x: Vec<f32> = (-3000..=3000).map(|i| i as f32 * 0.004).collect();
+    // The product with 1.
+    let one = [Rows { format: Format::F32, n: 1, k: 1, bytes: Bytes::copy_from_slice(&1f32.to_le_bytes()) }];
     let normal = |x: f64| {
         // Phi(x) by Simpson's rule from -12: independent of any erf.
         let (low, steps) = (-12.0f64, 4000);
@@ -261,8 +224,7 @@ fn layer_norm_attention_and_activations_agree_with_f64_and_each_other() {
         (f(low) + inner + f(x)) * h / 3.0 / (2.0 * std::f64::consts::PI).sqrt()
     };
     for activation in [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh] {
-        let mut expected = x.clone();
-        (scalar::KERNELS.activate)(activation, &mut expected);
+        let expected = product(scalar(), &one, Groups::Stored, &x, Epilogue::Activate(activation));
         for (&v, &y) in x.iter().zip(&expected).step_by(37) {
             let v = f64::from(v);
             let truth = match activation {
@@ -276,11 +238,89 @@ fn layer_norm_attention_and_activations_agree_with_f64_and_each_other() {
             assert!((f64::from(y) - truth).abs() < 2e-6 * v.abs().max(1.0), "{activation:?}({v}) = {y}, expected {truth}");
         }
         for kernels in others() {
-            let mut out = x.clone();
-            (kernels.activate)(activation, &mut out);
-            assert_eq!(bits(&out), bits(&expected), "{kernels:?} {activation:?}");
+            let y = product(kernels, &one, Groups::Stored, &x, Epilogue::Activate(activation));
+            assert_eq!(bits(&y), bits(&expected), "{kernels:?} {activation:?}");
         }
     }
+}
+
+#[test]
+fn attention_is_the_same_on_every_instruction_set_and_near_f64() {
+    let mut random = Random(9);
+    for (size, heads) in [(5, 4), (16, 2), (40, 3), (64, 2), (80, 1)] {
+        let width = size * heads;
+        for tokens in [1, 2, 6, 7, 13, 50, 77] {
+            let qkv: Vec<f32> = random.floats(tokens * 3 * width).iter().map(|v| v * 3.0).collect();
+            for causal in [false, true] {
+                let shape = Shape { width, heads, causal };
+                // Tokens in another order than they lie in, and the last ones only as queries.
+                let rows: Vec<u32> = (0..tokens as u32).rev().collect();
+                let first = tokens / 3;
+                let queries: Vec<f32> =
+                    rows[first..].iter().flat_map(|&row| qkv[row as usize * 3 * width..][..width].to_vec()).collect();
+                let part = |offset| Strided { values: &qkv, stride: 3 * width, offset };
+                let run = |kernels: &Kernels| {
+                    let mut out = vec![f32::NAN; queries.len()];
+                    let query = Strided { values: &queries, stride: width, offset: 0 };
+                    let sequences = [Sequence { queries: 0..tokens - first, keys: 0..tokens, first }];
+                    let qkv = Qkv { query, key: part(width), value: part(2 * width) };
+                    attention(kernels, shape, qkv, &rows, &sequences, &mut out, Threads::One);
+                    out
+                };
+                let expected = run(scalar());
+                for (i, &y) in expected.iter().enumerate().step_by(3) {
+                    let (query, head, d) = (i / width, i % width / size, i % size);
+                    let at = |position: usize, part: usize, d: usize| {
+                        f64::from(qkv[rows[position] as usize * 3 * width + part * width + head * size + d])
+                    };
+                    let position = first + query;
+                    let seen = if causal { position + 1 } else { tokens };
+                    let weight =
+                        |j| ((0..size).map(|d| at(position, 0, d) * at(j, 1, d)).sum::<f64>() / (size as f64).sqrt()).exp();
+                    let total: f64 = (0..seen).map(weight).sum();
+                    let truth = (0..seen).map(|j| weight(j) * at(j, 2, d)).sum::<f64>() / total;
+                    // Logits of up to 9 * sqrt(size), 81, off by some 2^-22 of that, which the soft-max turns into as much relative error of
+                    // weights on values up to 3.
+                    assert!((f64::from(y) - truth).abs() < 1e-4, "{size} {tokens} {causal}: {y} {truth}");
+                }
+                for kernels in others() {
+                    assert_eq!(bits(&run(kernels)), bits(&expected), "{kernels:?} {size} {tokens} {causal}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_and_other_rows_do_not_matter() {
+    let mut random = Random(5);
+    let (m, n, k) = (50, 1000, 768);
+    let x = random.floats(m * k);
+    let (gain, shift) = (random.floats(k), random.floats(k));
+    let norm = Norm { gain: &gain, shift: &shift, eps: 1e-5 };
+    for format in [Format::Q8_0, Format::Q4_1, Format::F16] {
+        let linear = Linear::new(Kernels::best(), &[quantized(format, n, k, &mut random)], None).unwrap();
+        let run = |x: &[f32], threads| {
+            let mut activations = Activations::default();
+            activations.set_layer_norm(&linear, x, norm, threads);
+            let mut out = vec![f32::NAN; x.len() / k * n];
+            linear.forward(&activations, Epilogue::Store, &mut out, threads);
+            bits(&out)
+        };
+        let expected = run(&x, Threads::One);
+        for threads in [1, 2, 3, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert_eq!(pool.install(|| run(&x, Threads::All)), expected, "{format} {threads}");
+        }
+        for row in [0, 7, 49] {
+            assert_eq!(run(&x[row * k..][..k], Threads::One), expected[row * n..][..n], "{format} {row}");
+        }
+    }
+}
+
+#[test]
+fn buffers_of_tiles_begin_on_a_cache_line() {
+    assert_eq!(align_of::<TileBuffer>(), 64);
 }
 
 #[test]
