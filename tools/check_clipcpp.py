@@ -12,7 +12,6 @@ load.
 """
 
 import argparse
-import ctypes
 import json
 import pathlib
 import subprocess
@@ -22,6 +21,8 @@ import tempfile
 import numpy as np
 from gguf import GGUFReader
 
+from peer_worker import ClipCpp
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PICTURES = [ROOT / "models/demo/pictures" / f"{name}.png" for name in ("cat", "red-car", "pizza", "evergreen-tree")]
 # Two and more tokens, up to a full context.
@@ -30,28 +31,9 @@ TEXTS = ["a cat", "a photo of a red car on a wet street at night", "two dogs", "
 
 def clipcpp(path, inputs, output):
     """In a process of its own: clip.cpp's raw vectors of the pixels and ids in `inputs`, to the file `output`."""
-    # ctypes declarations of libclip.so; importing the package changes the working directory for a moment, paths are absolute by now.
-    from clip_cpp import clip as api
-
-    context = api.clip_model_load(str(path).encode(), 1)
-    if not context:
-        sys.exit(f"{path}: clip.cpp does not load it")
-    width = api.clip_get_text_hparams(context).contents.projection_dim
-    data = np.load(inputs)
-    ids = json.loads(str(data["ids"]))
-    images, texts = np.zeros((len(data["pixels"]), width), np.float32), np.zeros((len(ids), width), np.float32)
-    pointer = ctypes.POINTER(ctypes.c_float)
-    for row, pixels in zip(images, data["pixels"]):
-        # Theirs is [height, width, 3].
-        pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0), dtype=np.float32)
-        image = api.ClipImageF32(pixels.shape[1], pixels.shape[0], pixels.ctypes.data_as(pointer))
-        if not api.clip_image_encode(context, 2, ctypes.byref(image), row.ctypes.data_as(pointer), False):
-            sys.exit(f"{path}: clip.cpp does not encode a picture")
-    for row, tokens in zip(texts, ids):
-        tokens = api.ClipTokens((ctypes.c_int32 * len(tokens))(*tokens), len(tokens))
-        if not api.clip_text_encode(context, 2, ctypes.byref(tokens), row.ctypes.data_as(pointer), False):
-            sys.exit(f"{path}: clip.cpp does not encode a text")
-    np.savez(output, image=images, text=texts)
+    model, data = ClipCpp(path, None, 2), np.load(inputs)
+    texts = [model.text([ids]) for ids in json.loads(str(data["ids"]))]
+    np.savez(output, image=model.image(data["pixels"]), text=np.concatenate(texts))
 
 
 def run(command):

@@ -56,7 +56,9 @@ def inputs(checkpoint, pictures, templates, folder):
     crops.tofile(folder / "crops.bin")
     np.savez(folder / "reference.npz", image=image.numpy(), text=torch.stack(texts).numpy())
     # Last: it says that all is there.
-    (folder / "inputs.json").write_text(json.dumps({"crops": str(folder / "crops.bin"), "ids": rows, "pad": end}))
+    part = folder / "inputs.part"
+    part.write_text(json.dumps({"crops": str(folder / "crops.bin"), "ids": rows, "pad": end}))
+    part.rename(folder / "inputs.json")
 
 
 def pixels(crops):
@@ -115,14 +117,23 @@ def quantize(folder):
         part.rename(folder / f"{name}-int8.onnx")
         core = openvino.Core()
         model = core.read_model(str(source))
-        openvino.save_model(model, str(folder / f"{name}.xml"), compress_to_fp16=False)
+        save(model, folder, name)
         if name == "image":
             samples = [random.standard_normal((1, 3, 224, 224), np.float32) for _ in range(8)]
         else:
             ids = json.loads((folder / "inputs.json").read_text())["ids"]
             samples = [np.array([row], np.int64) for row in ids[:8]]
         quantized = nncf.quantize(model, nncf.Dataset(samples), subset_size=8, model_type=nncf.ModelType.TRANSFORMER)
-        openvino.save_model(quantized, str(folder / f"{name}-int8.xml"), compress_to_fp16=False)
+        save(quantized, folder, f"{name}-int8")
+
+
+def save(model, folder, name):
+    """OpenVINO's pair of files, the one that tells that they are there last."""
+    import openvino
+
+    openvino.save_model(model, str(folder / f"{name}.part.xml"), compress_to_fp16=False)
+    for suffix in ("bin", "xml"):
+        (folder / f"{name}.part.{suffix}").rename(folder / f"{name}.{suffix}")
 
 
 class Onnx:
@@ -168,29 +179,34 @@ class OpenVino:
 
 
 class ClipCpp:
-    """clip.cpp, one input after the other, as its interface has it."""
+    """clip.cpp, one input after the other, as its interface has it: ctypes declarations of the wheel's libclip.so."""
 
     def __init__(self, model, _, threads):
+        # Importing it changes the working directory for a moment; paths are absolute by now.
         from clip_cpp import clip as api
 
-        self.api, self.threads = api, threads
+        self.api, self.threads, self.model = api, threads, model
         self.context = api.clip_model_load(str(model).encode(), 0)
-        assert self.context, f"{model}: clip.cpp does not load it"
+        if not self.context:
+            sys.exit(f"{model}: clip.cpp does not load it")
         self.width = api.clip_get_text_hparams(self.context).contents.projection_dim
 
     def image(self, x):
         out = np.zeros((len(x), self.width), np.float32)
         for pixels, row in zip(x, out):
-            pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-            image = self.api.ClipImageF32(224, 224, pixels.ctypes.data_as(ctypes.POINTER(ctypes.c_float)))
-            self.api.clip_image_encode(self.context, self.threads, ctypes.byref(image), self.pointer(row), False)
+            # Theirs is [height, width, 3].
+            pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0), np.float32)
+            image = self.api.ClipImageF32(pixels.shape[1], pixels.shape[0], self.pointer(pixels))
+            if not self.api.clip_image_encode(self.context, self.threads, ctypes.byref(image), self.pointer(row), False):
+                sys.exit(f"{self.model}: clip.cpp does not encode a picture")
         return out
 
     def text(self, x):
         out = np.zeros((len(x), self.width), np.float32)
         for ids, row in zip(x, out):
             tokens = self.api.ClipTokens((ctypes.c_int32 * len(ids))(*map(int, ids)), len(ids))
-            self.api.clip_text_encode(self.context, self.threads, ctypes.byref(tokens), self.pointer(row), False)
+            if not self.api.clip_text_encode(self.context, self.threads, ctypes.byref(tokens), self.pointer(row), False):
+                sys.exit(f"{self.model}: clip.cpp does not encode a text")
         return out
 
     @staticmethod
@@ -219,15 +235,15 @@ def serve(program, model, threads, folder):
     __import__(module)
     data = json.loads((folder / "inputs.json").read_text())
     ids, pad = data["ids"], data["pad"]
-    x = pixels(np.fromfile(data["crops"], np.uint8).reshape(-1, 224, 224, 3))
     empty = memory()
     start = time.perf_counter_ns()
     where = pathlib.Path(model) if program == "clip.cpp" else folder
     peer = kind(where, "-int8" if model == "int8" else "", threads)
-    peer.image(x[:1])
+    peer.image(np.zeros((1, 3, 224, 224), np.float32))
     peer.text(padded(ids[-1:], len(ids[-1]), pad))
     say = lambda answer: print(json.dumps(answer), file=out, flush=True)
-    say({"load_ns": time.perf_counter_ns() - start, "empty_kb": empty})
+    say({"load_ns": time.perf_counter_ns() - start, "empty_kb": empty, "loaded_kb": memory()})
+    x = pixels(np.fromfile(data["crops"], np.uint8).reshape(-1, 224, 224, 3))
     for line in sys.stdin:
         command = json.loads(line)
         match command["op"]:

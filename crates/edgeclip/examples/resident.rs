@@ -46,7 +46,8 @@ fn serve(model: &str, options: &Options) -> Result<()> {
     clip.encode_text(&clip.tokenize(&["a"])?)?;
     let load = start.elapsed();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", json!({"load_ns": load.as_nanos() as u64, "empty_kb": empty, "isa": clip.isa().name()}))?;
+    let first = json!({"load_ns": load.as_nanos() as u64, "empty_kb": empty, "loaded_kb": memory(), "isa": clip.isa().name()});
+    writeln!(out, "{first}")?;
     out.flush()?;
 
     let (mut pictures, mut rows): (Vec<Pixels>, Vec<Vec<u32>>) = (Vec::new(), Vec::new());
