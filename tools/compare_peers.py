@@ -248,7 +248,7 @@ def measure(options):
             for key, _, command, inputs, repeat, rounds in WORK_ITEMS:
                 if rounds is None or round_ < rounds:
                     for peer in peers:
-                        peer.turn(key, command, inputs, repeat)
+                        peer.turn(key, command, inputs, 2 if options.quick else repeat)
             if round_ < PROMPT_ROUNDS:
                 for peer in peers:
                     if peer.name in PROMPTED:
@@ -390,7 +390,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=16, help="turns of every program [default: 16]")
     parser.add_argument("--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2], help="[default: 1,2]")
     parser.add_argument("--only", action="append", help="programs whose name contains this; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="one round of few calls, and no page")
+    parser.add_argument("--quick", action="store_true", help="one round of two calls a turn, and no page")
     parser.add_argument("--render", action="store_true", help="the page from target/peers/results.json")
     options = parser.parse_args()
     if options.quick:
