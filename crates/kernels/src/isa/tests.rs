@@ -1,5 +1,10 @@
 //! Every instruction set against the scalar kernels, bit for bit, and the kernels over rows against f64.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod encoding;
+#[cfg(unix)]
+mod tiles;
+
 use bytes::Bytes;
 
 use super::{tile::TileBuffer, *};
