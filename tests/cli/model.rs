@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use edgeclip::Isa;
+
 use crate::support::*;
 
 const ENCODE: [&str; 3] = ["encode", "text", "a cat"];
@@ -73,22 +75,59 @@ fn wrong_usage_exits_with_2() {
         assert!(done.stderr.starts_with("error: "), "{}", done.stderr);
     }
     let help = edgeclip(&["--help"]).ok();
-    for part in
-        ["Exit codes:", "convert", "encode", "classify", "similarity", "tokenize", "preprocess", "info", "eval", "--threads"]
-    {
+    for part in [
+        "Exit codes:",
+        "convert",
+        "encode",
+        "classify",
+        "similarity",
+        "tokenize",
+        "preprocess",
+        "info",
+        "eval",
+        "--threads",
+        "--isa",
+        "--coarse",
+    ] {
         assert!(help.contains(part), "{part} is not in the help");
     }
     assert_eq!(edgeclip(&["--version"]).ok(), format!("edgeclip {}\n", env!("CARGO_PKG_VERSION")));
 }
 
-/// An instruction set that does not exist is an error, not ignored.
+/// An instruction set that does not exist, or that this machine lacks, is an error, not ignored.
 #[test]
 fn the_instruction_set_can_be_chosen() {
-    let scalar = edgeclip(&[&ENCODE[..], &["--model", demo_q8_0()]].concat()).env("EDGECLIP_ISA", "scalar").ok();
+    let encode = |more: &[&str]| edgeclip(&[&ENCODE[..], &["--model", demo_q8_0()], more].concat());
+    let fastest = encode(&[]).ok();
     // Quantized weights: every instruction set gives the same bits.
-    assert_eq!(scalar, edgeclip(&[&ENCODE[..], &["--model", demo_q8_0()]].concat()).ok());
-    let message = edgeclip(&[&ENCODE[..], &["--model", demo_q8_0()]].concat()).env("EDGECLIP_ISA", "mmx").refused(2);
-    assert!(message.starts_with("EDGECLIP_ISA: "), "{message}");
+    assert_eq!(encode(&["--isa", "scalar"]).ok(), fastest);
+    assert_eq!(encode(&[]).env("EDGECLIP_ISA", "scalar").ok(), fastest);
+    assert_eq!(encode(&[]).env("EDGECLIP_ISA", "").ok(), fastest);
+    let message = encode(&[]).env("EDGECLIP_ISA", "mmx").refused(2);
+    assert_eq!(message, "EDGECLIP_ISA: no instruction set \"mmx\" (known: scalar, avx2, avx-vnni, avx512-vnni)");
+    // The flag wins.
+    assert_eq!(encode(&["--isa", "scalar"]).env("EDGECLIP_ISA", "mmx").ok(), fastest);
+    let done = encode(&["--isa", "mmx"]).run();
+    assert_eq!(done.code, Some(2));
+    assert!(done.stderr.contains("'--isa <NAME>': no instruction set \"mmx\" (known: scalar, avx2"), "{}", done.stderr);
+    for absent in Isa::ALL.into_iter().filter(|isa| !Isa::available().any(|other| other == *isa)) {
+        let absent = absent.name();
+        let problem = format!("this machine has no {absent} (available: scalar");
+        assert!(encode(&["--isa", absent]).refused(2).starts_with(&format!("--isa: {problem}")));
+        assert!(encode(&[]).env("EDGECLIP_ISA", absent).refused(2).starts_with(&problem));
+    }
+}
+
+/// Other numbers than by the scales of the file, but of the same vector.
+#[test]
+fn groups_can_be_coarse() {
+    let encode = |more: &[&str]| {
+        let text = edgeclip(&[&ENCODE[..], &["--model", demo_q8_0()], more].concat()).ok();
+        normalized(&floats(&json_lines(&text)[0]["embedding"]))
+    };
+    let (stored, coarse) = (encode(&[]), encode(&["--coarse"]));
+    assert_ne!(stored, coarse);
+    assert!(dot(&stored, &coarse) > 0.999, "{}", dot(&stored, &coarse));
 }
 
 #[cfg(unix)]

@@ -11,7 +11,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::output::visible;
+use crate::{compute::ComputeArgs, output::visible};
 
 /// An error about the inputs or a failed check: exit code 1, where other errors have 2.
 #[derive(Debug)]
@@ -37,22 +37,28 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Standard error, and what has failed so far.
+/// Standard error, what has failed so far, and with what is computed: what every command is given.
 pub(crate) struct Console {
     quiet: bool,
+    compute: ComputeArgs,
     failures: AtomicUsize,
     /// The bar that is on the screen: lines have to go above it.
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl Console {
-    pub(crate) fn new(quiet: bool) -> Self {
-        Self { quiet, failures: AtomicUsize::new(0), bar: Mutex::new(None) }
+    pub(crate) fn new(quiet: bool, compute: ComputeArgs) -> Self {
+        Self { quiet, compute, failures: AtomicUsize::new(0), bar: Mutex::new(None) }
     }
 
     /// Whether only errors are wanted.
     pub(crate) fn quiet(&self) -> bool {
         self.quiet
+    }
+
+    /// How to load models.
+    pub(crate) fn compute(&self) -> anyhow::Result<edgeclip::Options> {
+        self.compute.options()
     }
 
     /// Inputs that have failed.
@@ -157,7 +163,7 @@ mod tests {
 
     #[test]
     fn strict_ends_at_the_first_failure() {
-        let console = Console::new(true);
+        let console = Console::new(true, ComputeArgs::default());
         let error = anyhow::anyhow!("a.png: no such file");
         assert_eq!(console.failure("a.png", &error, true).unwrap_err().0, "a.png: no such file");
         assert_eq!(console.failure("b.png", &error, true).unwrap_err().0, "b.png: a.png: no such file");

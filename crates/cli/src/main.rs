@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod compute;
 mod console;
 mod content_id;
 mod finite;
@@ -53,6 +54,8 @@ struct General {
     /// Threads to compute with [default: one a core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS), help_heading = "General")]
     threads: Option<u16>,
+    #[command(flatten)]
+    compute: compute::ComputeArgs,
     /// Say nothing but errors: no progress, no notes, no tables of the converter
     #[arg(long, short, global = true, help_heading = "General")]
     quiet: bool,
@@ -75,7 +78,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let console = Console::new(cli.general.quiet);
+    let console = Console::new(cli.general.quiet, cli.general.compute.clone());
     let Err(error) = run(cli, &console) else {
         let failures = console.failures();
         if failures > 0 {

@@ -30,7 +30,7 @@ pub(crate) struct ModelArgs {
 impl ModelArgs {
     /// The model asked for, loaded.
     pub(crate) fn load(&self, console: &Console) -> Result<Model> {
-        Model::load(&names::model(&given(self.model.as_deref())?, self.model_type, console)?)
+        Model::load(&names::model(&given(self.model.as_deref())?, self.model_type, console)?, console)
     }
 }
 
@@ -57,14 +57,14 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn load(path: &Path) -> Result<Self> {
+    pub(crate) fn load(path: &Path, console: &Console) -> Result<Self> {
         if path.is_dir() {
             bail!(
                 "{0}: this is a folder, not a GGUF file; convert it first: edgeclip convert {0} --output model.gguf",
                 path.display()
             );
         }
-        let clip = Clip::load(path)?;
+        let clip = Clip::load_with(path, &console.compute()?)?;
         let origin = Origin {
             name: clip.config().name.clone().unwrap_or_else(|| stem(path)),
             ty: main_type(clip.file()),

@@ -90,8 +90,15 @@ fn converted(hub: &Hub, checkpoint: &Checkpoint, target: Target, console: &Conso
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot make this folder", folder.display()))?;
         console.note(&format!("{}: converting to {target}, once", checkpoint.name));
-        let options =
-            Options { target, name: Some(checkpoint.name.clone()), arch: checkpoint.architecture.clone(), ..Options::default() };
+        let compute = console.compute()?;
+        let options = Options {
+            target,
+            name: Some(checkpoint.name.clone()),
+            arch: checkpoint.architecture.clone(),
+            isa: compute.isa,
+            groups: compute.groups,
+            ..Options::default()
+        };
         match edgeclip_convert::convert(&checkpoint.path, path, &options, &Steps::new(console)) {
             Ok(_) => compare(checkpoint, path, console),
             Err(edgeclip_convert::Error::Interrupted) => Err(Interrupted.into()),

@@ -4,14 +4,14 @@
 //! memory. The source is computed in f32, from where it lies.
 
 use edgeclip_model::{
-    Config, ImageConfig, Kernels, TextConfig, Threads, Tower, TowerConfig, Weights,
+    Compute, Config, ImageConfig, Kernels, TextConfig, Threads, Tower, TowerConfig, Weights,
     parts::{Block, Head, ImageEmbedding, Pass, Stream, TextEmbedding, Workspace},
 };
 use edgeclip_preprocess::{Options as PictureOptions, Pixels, preprocess};
 use edgeclip_tokenize::{Overlong, Tokenizer};
 use serde::Serialize;
 
-use crate::{Error, Progress, Target};
+use crate::{Error, Options, Progress, Target};
 
 /// The cosine between source and result for every probe.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -89,23 +89,28 @@ pub(crate) const SHOWN_CHARS: usize = 40;
 /// Tokens that go through a block at once; bounds the memory of models with large pictures.
 const TOKENS_A_PASS: usize = 1024;
 
-/// Compares `result`, a file of the configuration `config` that was asked for in the type `target`, with `source`.
+/// Compares `result`, a file of the configuration `config` that was asked for with `options`, with `source`.
 ///
 /// # Errors
-/// What loading says; [`Error::SourceNotFinite`] and [`Error::ResultNotFinite`]; [`Error::Interrupted`].
+/// What loading says; [`Error::Isa`]; [`Error::SourceNotFinite`] and [`Error::ResultNotFinite`]; [`Error::Interrupted`].
 pub(crate) fn check(
     config: &Config,
     tokenizer: Option<&Tokenizer>,
     source: &dyn Weights,
     result: &dyn Weights,
-    target: Target,
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<Check, Error> {
     let pieces = |tower: &TowerConfig| tower.layers as u64 + 2;
     let image = config.image.as_ref().map_or(0, |image| pieces(&image.tower));
     let text = config.text.as_ref().map_or(0, |text| pieces(&text.tower));
     progress.begin("checking", 2 * (image + text));
-    let run = Run { config, sides: [source, result], target, kernels: Kernels::best(), progress };
+    let kernels = match options.isa {
+        Some(isa) => Kernels::new(isa).map_err(|error| Error::Isa(error.to_string()))?,
+        None => Kernels::best(),
+    };
+    let compute = Compute { kernels, groups: options.groups };
+    let run = Run { config, sides: [source, result], target: options.target, compute, progress };
     Ok(Check {
         image: config.image.as_ref().map(|image| run.image(image)).transpose()?,
         text: config.text.as_ref().zip(tokenizer).map(|(text, tokenizer)| run.text(text, tokenizer)).transpose()?,
@@ -117,7 +122,7 @@ struct Run<'a> {
     /// Source and result.
     sides: [&'a dyn Weights; 2],
     target: Target,
-    kernels: &'static Kernels,
+    compute: Compute,
     progress: &'a dyn Progress,
 }
 
@@ -129,7 +134,7 @@ impl Run<'_> {
         let pixels: Vec<Pixels> = PICTURES.iter().map(pixels).collect::<Result<_, _>>()?;
         let (mut streams, mut workspace) = ([Vec::new(), Vec::new()], Workspace::default());
         for (weights, streams) in self.sides.iter().zip(&mut streams) {
-            let embedding = ImageEmbedding::load(config, *weights, self.kernels)?;
+            let embedding = ImageEmbedding::load(config, *weights, self.compute)?;
             for pixels in pixels.chunks((TOKENS_A_PASS / config.tokens()).max(1)) {
                 let mut stream = Stream::default();
                 embedding.forward(pixels, &mut stream, &mut pass(&mut workspace, &mut ()))?;
@@ -147,7 +152,7 @@ impl Run<'_> {
         let tokens = tokens.map_err(|error| Error::Vocabulary { path: self.sides[0].path().to_owned(), error })?;
         let (mut streams, mut workspace) = ([Vec::new(), Vec::new()], Workspace::default());
         for (weights, streams) in self.sides.iter().zip(&mut streams) {
-            let embedding = TextEmbedding::load(config, *weights, self.kernels)?;
+            let embedding = TextEmbedding::load(config, *weights, self.compute)?;
             let rows: Vec<&[u32]> = tokens.rows().collect();
             for rows in rows.chunks((TOKENS_A_PASS / config.vocabulary.context_length).max(1)) {
                 let mut stream = Stream::default();
@@ -171,7 +176,7 @@ impl Run<'_> {
         let mut workspace = Workspace::default();
         for index in 0..config.layers {
             for (weights, streams) in self.sides.iter().zip(&mut streams) {
-                let block = Block::load(config, tower, causal, index, *weights, self.kernels)?;
+                let block = Block::load(config, tower, causal, index, *weights, self.compute)?;
                 streams.iter_mut().for_each(|stream| block.forward(stream, &mut pass(&mut workspace, &mut ())));
                 self.step()?;
             }
@@ -179,7 +184,7 @@ impl Run<'_> {
         let dim = self.config.projection_dim;
         let mut embeddings = [Vec::new(), Vec::new()];
         for (side, ((weights, streams), embeddings)) in self.sides.iter().zip(&streams).zip(&mut embeddings).enumerate() {
-            let head = Head::load(config, tower, dim, *weights, self.kernels)?;
+            let head = Head::load(config, tower, dim, *weights, self.compute)?;
             for stream in streams {
                 let start = embeddings.len();
                 embeddings.resize(start + stream.inputs() * dim, 0.0);
@@ -231,7 +236,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{Options, checkpoint::Checkpoint};
+    use crate::checkpoint::Checkpoint;
     use edgeclip_model::Tensor;
 
     #[test]
@@ -267,7 +272,8 @@ mod tests {
     fn it_is_said_which_side_is_not_finite() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/odd-f16");
         let source = Checkpoint::open(&folder, &Options::default()).unwrap();
-        let run = |a: &dyn Weights, b: &dyn Weights| check(&source.config, source.tokenizer.as_ref(), a, b, Target::Q4_0, &());
+        let options = Options { target: Target::Q4_0, ..Options::default() };
+        let run = |a: &dyn Weights, b: &dyn Weights| check(&source.config, source.tokenizer.as_ref(), a, b, &options, &());
         run(&source, &source).unwrap();
         for (name, tower, probe) in [("v.post_ln.bias", "image", "bicycle.png"), ("t.post_ln.bias", "text", "a")] {
             let broken = Broken(&source, name);

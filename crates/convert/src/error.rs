@@ -254,6 +254,8 @@ pub enum Error {
         /// The whole report.
         report: Box<Report>,
     },
+    /// An instruction set for the check that this machine lacks.
+    Isa(String),
     /// [`Progress::interrupted`](crate::Progress::interrupted) said so.
     Interrupted,
 }
@@ -467,6 +469,7 @@ impl fmt::Display for Error {
                  take a type with more bits",
                 report.output.display()
             ),
+            Self::Isa(problem) => f.write_str(problem),
             Self::Interrupted => f.write_str("interrupted; nothing was written"),
         }
     }

@@ -27,7 +27,7 @@ use std::{path::Path, time::Instant};
 
 use edgeclip_gguf::{File, Metadata};
 use edgeclip_model::{
-    Format, GgufWeights, Tower,
+    Format, GgufWeights, Groups, Isa, Tower,
     schema::{self, Role, keys},
 };
 pub use edgeclip_preprocess::CropRule;
@@ -71,6 +71,10 @@ pub struct Options {
     pub fast_quantize: bool,
     /// A file that clip.cpp loads.
     pub compat: bool,
+    /// The instruction set that the check computes with; the fastest that the machine has if `None`.
+    pub isa: Option<Isa>,
+    /// Which values share a scale in the check, which is how the file will be loaded. Default: those that do in the file.
+    pub groups: Groups,
 }
 
 impl Default for Options {
@@ -87,6 +91,8 @@ impl Default for Options {
             arch: None,
             fast_quantize: false,
             compat: false,
+            isa: None,
+            groups: Groups::Stored,
         }
     }
 }
@@ -149,7 +155,7 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     let config = schema::from_file(&result)?;
     let check = if options.check || options.min_cosine.is_some() {
         let weights = GgufWeights::new(result);
-        Some(check::check(&config, checkpoint.tokenizer.as_ref(), &checkpoint, &weights, options.target, progress)?)
+        Some(check::check(&config, checkpoint.tokenizer.as_ref(), &checkpoint, &weights, options, progress)?)
     } else {
         None
     };

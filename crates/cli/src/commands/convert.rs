@@ -136,7 +136,10 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
         }
         None => None,
     };
+    let compute = console.compute()?;
     let options = Options {
+        isa: compute.isa,
+        groups: compute.groups,
         target: args.target,
         pure: args.pure,
         overrides: args.overrides.clone(),

@@ -114,7 +114,7 @@ pub(crate) fn run(args: EvalArgs, console: &Console) -> Result<()> {
     }
     let mut scores = Vec::new();
     for path in &models {
-        let model = Model::load(&names::model(path, args.model_type, console)?)?;
+        let model = Model::load(&names::model(path, args.model_type, console)?, console)?;
         model.require(Tower::Image)?;
         model.require(Tower::Text)?;
         let (pictures, texts, values) = match task {

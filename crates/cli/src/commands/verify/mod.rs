@@ -65,7 +65,7 @@ const ANOTHER: &str = "the file is another model than this, as its configuration
 /// Runs the command.
 pub(crate) fn run(args: VerifyArgs, console: &Console) -> Result<()> {
     let path = file_or_environment(args.file, "verify")?;
-    let model = Model::load(&names::model(&path, Target::default(), console)?)?;
+    let model = Model::load(&names::model(&path, Target::default(), console)?, console)?;
     let all = Published::built_in()?;
     let fit = fitting(&all, model.clip.config(), args.model.as_deref());
     if let (Some(asked), None) = (&args.model, fit) {
