@@ -5,6 +5,7 @@
 mod server;
 mod support;
 
+mod bench;
 mod checkpoints;
 mod classify;
 mod convert;

@@ -1,4 +1,4 @@
-//! What people and CI call: `cargo xtask convert | test | ci`. It starts cargo and programs and knows no product crate.
+//! What people and CI call: `cargo xtask convert | test | peak | ci`. It starts cargo and programs and knows no product crate.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -16,6 +16,7 @@ cargo xtask <task> [arguments]
   convert              build the program, convert the demo checkpoint, check it, and show it on a picture
   convert MODEL ...    the same as `edgeclip convert MODEL ...` with a folder, file or name, built first (--help: its options)
   test [arguments]     the whole test suite; arguments go to `cargo test`
+  peak [--json]        what this machine can do at most: multiply-adds and reads in a second, on one thread and on all
   ci                   what has to pass before a change lands: format, lints, docs, tests, the demo, with the time of each";
 
 /// Why a task failed. What the started program had to say, it has said.
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         "convert" if rest.is_empty() => demo(),
         "convert" => convert(rest),
         "test" => test(rest),
+        "peak" => peak(rest),
         "ci" if rest.is_empty() => ci(),
         "ci" => Err(Error::Usage("ci takes no arguments".to_owned())),
         "help" | "--help" | "-h" => {
@@ -167,6 +169,12 @@ fn shown(path: &Path) -> String {
 
 fn test(arguments: &[OsString]) -> Result<(), Error> {
     run(cargo().args(["test", "--workspace", "--manifest-path"]).arg(root().join("Cargo.toml")).args(arguments))
+}
+
+/// Optimised for no machine in particular, like the program: the loops choose their instructions at run time.
+fn peak(arguments: &[OsString]) -> Result<(), Error> {
+    let example = ["run", "--quiet", "--release", "--package", "edgeclip-kernels", "--example", "peak", "--manifest-path"];
+    run(cargo().args(example).arg(root().join("Cargo.toml")).arg("--").args(arguments))
 }
 
 fn ci() -> Result<(), Error> {

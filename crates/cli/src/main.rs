@@ -72,6 +72,7 @@ enum Command {
     Info(commands::info::InfoArgs),
     Verify(commands::verify::VerifyArgs),
     Eval(commands::eval::EvalArgs),
+    Bench(commands::bench::BenchArgs),
     Models(commands::models::ModelsArgs),
     Pull(commands::pull::PullArgs),
 }
@@ -118,6 +119,7 @@ fn dispatch(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Info(args) => commands::info::run(args, console),
         Command::Verify(args) => commands::verify::run(args, console),
         Command::Eval(args) => commands::eval::run(args, console),
+        Command::Bench(args) => commands::bench::run(args, console),
         Command::Models(args) => commands::models::run(&args, console),
         Command::Pull(args) => commands::pull::run(&args, console),
     }

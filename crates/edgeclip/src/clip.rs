@@ -8,7 +8,8 @@ use std::{
 
 use edgeclip_gguf::File;
 use edgeclip_model::{
-    Backend, Compute, Config, Cpu, Embeddings, GgufWeights, Groups, ImageConfig, Isa, Kernels, TextConfig, Tower, schema,
+    Backend, Compute, Config, Cpu, Embeddings, GgufWeights, Groups, ImageConfig, Isa, Kernels, Observer, TextConfig, Tower,
+    schema,
 };
 use edgeclip_preprocess::{Options as PictureOptions, Pixels, preprocess};
 use edgeclip_tokenize::{Overlong, TokenBatch, Tokenizer};
@@ -224,6 +225,22 @@ impl Clip {
     /// [`Error::Model`] if there is no text encoder, ids are out of range, or an embedding is not finite.
     pub fn encode_text(&self, tokens: &TokenBatch) -> Result<Embeddings, Error> {
         Ok(self.cpu.encode_text(tokens)?)
+    }
+
+    /// As [`encode_image`](Self::encode_image), seen by an observer.
+    ///
+    /// # Errors
+    /// As [`encode_image`](Self::encode_image).
+    pub fn encode_image_observed(&self, pictures: &[Pixels], observer: &mut dyn Observer) -> Result<Embeddings, Error> {
+        Ok(self.cpu.image()?.encode(pictures, observer)?)
+    }
+
+    /// As [`encode_text`](Self::encode_text), seen by an observer.
+    ///
+    /// # Errors
+    /// As [`encode_text`](Self::encode_text).
+    pub fn encode_text_observed(&self, tokens: &TokenBatch, observer: &mut dyn Observer) -> Result<Embeddings, Error> {
+        Ok(self.cpu.text()?.encode(tokens, observer)?)
     }
 
     /// `exp(logit_scale) * cosine (+ logit_bias)` of every pair, `[pictures, texts]`.

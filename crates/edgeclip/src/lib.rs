@@ -27,8 +27,8 @@ pub mod zero_shot;
 pub use clip::{Clip, Error, Options};
 pub use edgeclip_gguf::File;
 pub use edgeclip_model::{
-    Activation, Config, Embeddings, Error as ModelError, Format, Groups, ImageConfig, Isa, Source, TextConfig, TextPooling,
-    Tower, TowerConfig,
+    Activation, Config, Embeddings, Error as ModelError, Format, Groups, ImageConfig, Isa, Observer, Phase, Source, Stage,
+    StageKind, TextConfig, TextPooling, Tower, TowerConfig,
 };
 pub use edgeclip_preprocess::{
     CropRule, Error as PictureError, Filter, Options as PictureOptions, Picture, Pixels, Resize, Spec, decode,

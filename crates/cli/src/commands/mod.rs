@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+pub(crate) mod bench;
 pub(crate) mod classify;
 pub(crate) mod convert;
 pub(crate) mod encode;
