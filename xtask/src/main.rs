@@ -178,12 +178,16 @@ fn peak(arguments: &[OsString]) -> Result<(), Error> {
 }
 
 fn ci() -> Result<(), Error> {
-    // The last two are the commands of the README, as they stand there.
-    let parts: [(&str, &[&str]); 5] = [
+    // Which kernels there are to run on this machine, and that none of them was left out, is for everybody to see.
+    let kernels =
+        ["test", "--package", "edgeclip-kernels", "--lib", "--", "--nocapture", "isa::tests::tiles", "isa::tests::encoding"];
+    // "tests" and "demo" are the commands of the README, as they stand there.
+    let parts: [(&str, &[&str]); 6] = [
         ("format", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
         ("docs", &["doc", "--workspace", "--no-deps", "--quiet"]),
         ("tests", &["xtask", "test"]),
+        ("kernels", &kernels),
         ("demo", &["xtask", "convert"]),
     ];
     let mut times: Vec<(&str, Duration)> = Vec::new();

@@ -35,6 +35,14 @@ impl Input {
         Self { label: label.into(), source: Source::File(path.into()) }
     }
 
+    /// Whether reading it waits for nobody: an ordinary file.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        match &self.source {
+            Source::File(path) => path.metadata().is_ok_and(|found| found.is_file()),
+            Source::Stdin => false,
+        }
+    }
+
     /// The bytes of the picture's file.
     pub(crate) fn read(&self) -> Result<Vec<u8>> {
         // Files may be pipes too.

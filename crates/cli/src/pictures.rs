@@ -1,4 +1,4 @@
-//! Pictures to vectors: read and preprocess a batch in parallel, encode it, go on. Only one batch is in memory.
+//! Pictures to vectors: a batch is read and preprocessed in parallel, while the one before it is encoded. Two batches are in memory.
 
 use std::num::NonZeroUsize;
 
@@ -57,6 +57,11 @@ impl PictureJob<'_> {
         Ok(self.clip.preprocess_with(&input.read()?, &self.options)?)
     }
 
+    /// The preprocessed pictures of a batch, `None` where there is no input.
+    fn read(&self, batch: &[Result<Input, Missing>]) -> Vec<Option<Result<Pixels>>> {
+        batch.par_iter().map(|input| input.as_ref().ok().map(|input| self.pixels(input))).collect()
+    }
+
     /// A grey picture.
     fn probe(&self) -> Result<Pixels> {
         let spec = self.clip.config().image.as_ref().map(|image| &image.preprocessing).context("there is no image encoder")?;
@@ -70,12 +75,13 @@ impl PictureJob<'_> {
         &self,
         inputs: &[Result<Input, Missing>],
         mut each: impl FnMut(usize, &Input, &[f32]) -> Result<()>,
-    ) -> Result<()> {
-        let bar = (inputs.len() > self.batch.batch.get()).then(|| self.console.bar("pictures", inputs.len() as u64));
-        for (b, batch) in inputs.chunks(self.batch.batch.get()).enumerate() {
+         let size = self.batch.batch.get();
+        let bar = (inputs.len() > size).then(|| self.console.bar("pictures", inputs.len() as u64));
+        let mut batches = inputs.chunks(size).enumerate().peekable();
+        let mut ahead = None;
+        while let Some((b, batch)) = batches.next() {
             interrupt::check()?;
-            let read: Vec<Option<Result<Pixels>>> =
-                batch.par_iter().map(|input| input.as_ref().ok().map(|input| self.pixels(input))).collect();
+            let read = ahead.take().unwrap_or_else(|| self.read(batch));
             let (mut pixels, mut encoded) = (Vec::new(), Vec::new());
             // What an interrupt kept from being read is no failure.
             interrupt::check()?;
@@ -83,16 +89,21 @@ impl PictureJob<'_> {
                 match (input, result) {
                     (Ok(input), Some(Ok(picture))) => {
                         pixels.push(picture);
-                        encoded.push((b * self.batch.batch.get() + i, input));
+                        encoded.push((b * size + i, input));
                     }
                     (Ok(input), Some(Err(error))) => self.console.failure(&input.label, &error, self.batch.strict)?,
                     (Err((label, error)), _) => self.console.failure(label, error, self.batch.strict)?,
                     (Ok(_), None) => {}
                 }
             }
+            // A pipe may keep the next batch waiting, but not the vectors of this one.
+            let next = batches.peek().map(|(_, next)| *next);
+            let next = next.filter(|next| next.iter().flatten().all(Input::is_at_hand));
             if !pixels.is_empty() {
-                let vectors = finite::encode(&pixels, |pixels| self.clip.encode_image(pixels), || self.probe())?;
-                for ((index, input), vector) in encoded.into_iter().zip(vectors) {
+                let encode = || finite::encode(&pixels, |pixels| self.clip.encode_image(pixels), || self.probe());
+                let (vectors, read) = rayon::join(encode, || next.map(|next| self.read(next)));
+                ahead = read;
+                for ((index, input), vector) in encoded.into_iter().zip(vectors?) {
                     match vector {
                         Some(vector) => each(index, input, &vector)?,
                         None => self.console.failure(&input.label, &finite::not_finite(Tower::Image), self.batch.strict)?,

@@ -129,4 +129,4 @@ fn is_not_finite(error: &zero_shot::Error) -> bool {
 }
 
 /// Prompts between two looks at the progress bar and Ctrl-C.
-const PROMPTS_A_STEP: usize = 1024;
+const PROMPTS_A_STEP: usize = 4096;
