@@ -19,8 +19,8 @@ const ROUND: Duration = Duration::from_millis(8);
 const ROUNDS: usize = 30;
 
 /// A loop of multiply-adds from registers.
-struct Loop {
-    name: &'static str,
+pub(crate) struct Loop {
+    pub(crate) name: &'static str,
     /// Multiply-adds of one turn of the loop.
     macs: usize,
     /// To be called only where the processor has the instructions: [`loops`] has looked.
@@ -113,7 +113,7 @@ fn as_json(clock: Option<f64>, threads: &[usize], compute: &[(&str, Vec<f64>)], 
 }
 
 /// Multiply-adds in a second.
-fn multiply_adds(test: &Loop, threads: usize) -> f64 {
+pub(crate) fn multiply_adds(test: &Loop, threads: usize) -> f64 {
     // SAFETY: the loop is in the list because the processor has its instructions.
     let run = |turns: usize| unsafe { (test.run)(turns) };
     let turns = calibrate(run);
@@ -222,7 +222,7 @@ fn sum_plain(words: &[u64]) -> u64 {
 }
 
 /// The loops that this machine can run.
-fn loops() -> Vec<Loop> {
+pub(crate) fn loops() -> Vec<Loop> {
     #[cfg(target_arch = "x86_64")]
     {
         let mut loops = x86::loops();
