@@ -75,7 +75,8 @@ impl PictureJob<'_> {
         &self,
         inputs: &[Result<Input, Missing>],
         mut each: impl FnMut(usize, &Input, &[f32]) -> Result<()>,
-         let size = self.batch.batch.get();
+    ) -> Result<()> {
+        let size = self.batch.batch.get();
         let bar = (inputs.len() > size).then(|| self.console.bar("pictures", inputs.len() as u64));
         let mut batches = inputs.chunks(size).enumerate().peekable();
         let mut ahead = None;

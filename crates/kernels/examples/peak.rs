@@ -301,7 +301,9 @@ mod x86 {
         let avx2 = is_x86_feature_detected!("avx2");
         let avx512 = is_x86_feature_detected!("avx512f");
         let vnni = avx512 && is_x86_feature_detected!("avx512vnni");
-        let all: [(bool, &'static str, usize, unsafe fn(usize)); 7] = [
+        /// Whether the machine has it, what it is called, multiply-adds of an instruction.
+        type Listed = (bool, &'static str, usize, unsafe fn(usize));
+        let all: [Listed; 7] = [
             (avx2 && is_x86_feature_detected!("fma"), "f32 FMA, 256 bits", 8, fma_256),
             (avx512, "f32 FMA, 512 bits", 16, fma_512),
             (avx2, "bytes, maddubs + madd + add", 32, bytes_256),
