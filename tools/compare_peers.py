@@ -52,7 +52,7 @@ ORT, OV, CPP = "ONNX Runtime f32", "OpenVINO int8", "clip.cpp q8_0"
 Q8, COARSE, Q4, AVX2 = "edgeclip q8_0", "edgeclip q8_0 coarse", "edgeclip q4_0", "edgeclip q8_0 avx2"
 OTHERS = [name for name, program, _, _ in PEERS if program != OURS]
 # Cosine to torch below which a program computes something else.
-LEAST = {"f32": 0.99999, "int8": 0.99, "q8_0": 0.99, "q4_0": 0.9}
+LEAST = {"f32": 0.99999, "int8": 0.9, "q8_0": 0.99, "q4_0": 0.9}
 
 LONG, SHORT = list(range(TEXTS)), list(range(TEXTS, 2 * TEXTS))
 # Key, heading, command, inputs in a call, calls in a turn of which the first is not counted, rounds that have it at most.

@@ -27,6 +27,7 @@ mod linear;
 mod math;
 mod packed;
 mod panels;
+mod region;
 pub mod resize;
 mod scratch;
 mod threads;

@@ -99,10 +99,10 @@ impl Int8 {
         let (panels, groups) = (n.div_ceil(columns), k / group);
         let (four, offset) = (nibbles.is_some(), nibbles.unwrap_or(layout.offset));
         let panel_bytes = columns * k / if four { 2 } else { 1 };
-        let mut q = Aligned::zeroed(panels * panel_bytes);
-        let mut scale = Aligned::zeroed(panels * groups * columns);
-        let mut min = Aligned::zeroed(if has_min { scale.len() } else { 0 });
-        let mut sum = Aligned::zeroed(panels * columns);
+        let mut q = Aligned::weights(panels * panel_bytes);
+        let mut scale = Aligned::weights(panels * groups * columns);
+        let mut min = Aligned::weights(if has_min { scale.len() } else { 0 });
+        let mut sum = Aligned::weights(panels * columns);
         let mut no_min = vec![[0f32; 0]; panels];
         let mins: Vec<&mut [f32]> = match has_min {
             true => min.chunks_exact_mut(groups * columns).collect(),
@@ -296,7 +296,7 @@ impl Floats {
     /// The values of `parts`, `n` rows of `k` in all.
     pub(crate) fn pack(kernels: &Kernels, parts: &[Rows], n: usize, k: usize) -> Self {
         let columns = kernels.layout.columns;
-        let mut panels = Aligned::zeroed(n.div_ceil(columns) * k * columns);
+        let mut panels = Aligned::weights(n.div_ceil(columns) * k * columns);
         panels.par_chunks_exact_mut(k * columns).enumerate().for_each_init(
             || vec![0f32; LANES * k],
             |rows, (panel, out)| {

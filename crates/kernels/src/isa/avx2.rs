@@ -59,7 +59,7 @@ unsafe fn int8<const M: usize>(tile: &Int8Tile) {
             let mut acc: [[__m256i; 2]; M] = array::from_fn(|r| [_mm256_set1_epi32(*start.add(r * groups + g)); 2]);
             for _ in 0..blocks {
                 for _ in 0..lines {
-                    _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
                     ahead = ahead.wrapping_add(64);
                 }
                 for _ in 0..steps {
@@ -109,7 +109,7 @@ unsafe fn int4<const M: usize>(tile: &Int8Tile) {
             let mut acc = [[_mm256_setzero_si256(); 2]; M];
             for _ in 0..blocks {
                 for _ in 0..lines {
-                    _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
                     ahead = ahead.wrapping_add(64);
                 }
                 for _ in 0..steps / 2 {

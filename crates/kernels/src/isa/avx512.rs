@@ -69,7 +69,7 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
             };
             for _ in 0..blocks {
                 for _ in 0..lines {
-                    _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
                     ahead = ahead.wrapping_add(64);
                 }
                 if FOUR {

@@ -74,7 +74,7 @@ macro_rules! tiles {
                         };
                         for _ in 0..blocks {
                             for _ in 0..lines {
-                                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                                _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
                                 ahead = ahead.wrapping_add(64);
                             }
                             if FOUR {
