@@ -9,6 +9,7 @@ mod bench;
 mod checkpoints;
 mod classify;
 mod convert;
+mod doctor;
 mod encode;
 mod eval;
 mod hostile;

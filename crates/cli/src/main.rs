@@ -73,6 +73,7 @@ enum Command {
     Verify(commands::verify::VerifyArgs),
     Eval(commands::eval::EvalArgs),
     Bench(commands::bench::BenchArgs),
+    Doctor(commands::doctor::DoctorArgs),
     Models(commands::models::ModelsArgs),
     Pull(commands::pull::PullArgs),
 }
@@ -120,6 +121,7 @@ fn dispatch(command: Command, console: &Console) -> anyhow::Result<()> {
         Command::Verify(args) => commands::verify::run(args, console),
         Command::Eval(args) => commands::eval::run(args, console),
         Command::Bench(args) => commands::bench::run(args, console),
+        Command::Doctor(args) => commands::doctor::run(&args, console),
         Command::Models(args) => commands::models::run(&args, console),
         Command::Pull(args) => commands::pull::run(&args, console),
     }

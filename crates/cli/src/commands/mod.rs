@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod classify;
 pub(crate) mod convert;
+pub(crate) mod doctor;
 pub(crate) mod encode;
 pub(crate) mod eval;
 pub(crate) mod info;

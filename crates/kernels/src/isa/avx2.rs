@@ -15,13 +15,9 @@ const COLUMNS: usize = 16;
 /// Of these functions. Every machine with AVX2 has FMA; the check costs nothing.
 pub(super) const FEATURES: &[&str] = &["avx2", "fma"];
 
-pub(super) fn is_available() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
-}
-
 x86_rows!("avx2,fma", crate::isa::avx2::Pair);
 
-/// Handed out by [`Kernels::new`] only after [`is_available`] has said yes.
+/// Handed out by [`Kernels::new`] only where [`FEATURES`] are there.
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
     layout: Layout { rows: 6, columns: COLUMNS, wide: true, offset: 0 },

@@ -15,19 +15,9 @@ const COLUMNS: usize = 32;
 /// Of these functions.
 pub(super) const FEATURES: &[&str] = &["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"];
 
-pub(super) fn is_available() -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512vnni")
-}
-
 x86_rows!("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", crate::isa::avx512::Vector);
 
-/// Handed out by [`Kernels::new`] only after [`is_available`] has said yes.
+/// Handed out by [`Kernels::new`] only where [`FEATURES`] are there.
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx512Vnni,
     layout: Layout { rows: 6, columns: COLUMNS, wide: false, offset: 128 },

@@ -14,10 +14,6 @@ const COLUMNS: usize = 16;
 /// Of these functions.
 pub(super) const FEATURES: &[&str] = &["avx2", "fma", "avxvnni"];
 
-pub(super) fn is_available() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("avxvnni")
-}
-
 x86_rows!("avx2,fma", crate::isa::avx2::Pair);
 
 macro_rules! tiles {
@@ -109,7 +105,7 @@ macro_rules! tiles {
     };
 }
 
-// Handed out by `Kernels::new` only after `is_available` has said yes.
+// Handed out by `Kernels::new` only where `FEATURES` are there.
 tiles!(vex, "avx2,fma,avxvnni", _mm256_dpbusd_avx_epi32);
 #[cfg(test)]
 tiles!(evex, "avx2,fma,avx512vl,avx512vnni", _mm256_dpbusd_epi32);

@@ -71,6 +71,11 @@ impl Isa {
         }
     }
 
+    /// Those of [`features`](Self::features) that this machine lacks.
+    pub fn missing(self) -> impl Iterator<Item = &'static str> {
+        self.features().iter().copied().filter(|feature| !has(feature))
+    }
+
     /// Lower-case name, as `EDGECLIP_ISA` takes it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -79,6 +84,25 @@ impl Isa {
             Self::AvxVnni => "avx-vnni",
             Self::Avx512Vnni => "avx512-vnni",
         }
+    }
+}
+
+/// Whether this machine has a feature that one of [`Isa::features`] names.
+fn has(feature: &str) -> bool {
+    macro_rules! any {
+        ($detected:ident: $($name:tt)*) => {
+            match feature {
+                $($name => std::arch::$detected!($name),)*
+                _ => false,
+            }
+        };
+    }
+    #[cfg(target_arch = "x86_64")]
+    return any!(is_x86_feature_detected: "avx2" "fma" "avxvnni" "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = feature;
+        false
     }
 }
 
@@ -144,11 +168,11 @@ impl Kernels {
         match isa {
             Isa::Scalar => Ok(&scalar::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 if avx2::is_available() => Ok(&avx2::KERNELS),
+            Isa::Avx2 if isa.missing().next().is_none() => Ok(&avx2::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni if avx_vnni::is_available() => Ok(&avx_vnni::vex::KERNELS),
+            Isa::AvxVnni if isa.missing().next().is_none() => Ok(&avx_vnni::vex::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni if avx512::is_available() => Ok(&avx512::KERNELS),
+            Isa::Avx512Vnni if isa.missing().next().is_none() => Ok(&avx512::KERNELS),
             _ => Err(UnsupportedIsa(isa)),
         }
     }

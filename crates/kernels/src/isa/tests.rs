@@ -47,7 +47,7 @@ fn scalar() -> &'static Kernels {
 fn others() -> Vec<&'static Kernels> {
     let mut all: Vec<_> = Isa::available().filter(|isa| *isa != Isa::Scalar).map(|isa| Kernels::new(isa).unwrap()).collect();
     #[cfg(target_arch = "x86_64")]
-    if avx512::is_available() {
+    if Kernels::new(Isa::Avx512Vnni).is_ok() {
         all.push(&avx_vnni::evex::KERNELS);
     }
     all

@@ -56,7 +56,7 @@ impl<T> Drop for Guarded<T> {
 fn all() -> Vec<(String, &'static Kernels)> {
     let mut all: Vec<_> = Isa::available().map(|isa| (isa.name().to_owned(), Kernels::new(isa).unwrap())).collect();
     #[cfg(target_arch = "x86_64")]
-    if avx512::is_available() {
+    if Kernels::new(Isa::Avx512Vnni).is_ok() {
         all.push(("avx-vnni-evex".to_owned(), &avx_vnni::evex::KERNELS));
     }
     all
