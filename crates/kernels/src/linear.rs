@@ -524,6 +524,29 @@ mod tests {
         }
     }
 
+    /// Patches of 14 pixels are no whole groups; several panels, so that what fills one up must not come from another.
+    #[test]
+    fn bytes_of_any_length_give_the_product() {
+        for (n, k) in [(200, 588), (33, 3), (70, 768)] {
+            let values: Vec<f32> = (0..n * k).map(|i| ((i * 7919) % 2003) as f32 / 1001.0 - 1.0).collect();
+            let bias: Vec<f32> = (0..n).map(|i| i as f32).collect();
+            let linear = Linear::for_bytes(Kernels::best(), k, &values, &bias);
+            let byte = |row: usize, i: usize| ((row * 31 + i * 7) % 256) as u8;
+            let mut x = Activations::default();
+            let fill = |row: usize, out: &mut [u8]| out.iter_mut().enumerate().for_each(|(i, out)| *out = byte(row, i));
+            x.set_bytes(&linear, 7, fill, Threads::All);
+            let mut out = vec![f32::NAN; 7 * n];
+            linear.forward(&x, Epilogue::Store, &mut out, Threads::All);
+            for (i, y) in out.iter().enumerate() {
+                let (row, col) = (i / n, i % n);
+                let truth: f64 = (0..k).map(|j| f64::from(byte(row, j)) * f64::from(values[col * k + j])).sum();
+                // Weights of up to 1 in 127 levels are off by half a level at most, by 0.29 of one in root mean squares; six times that.
+                let bound = 6.0 * 0.29 / 127.0 * (0..k).map(|j| f64::from(byte(row, j)).powi(2)).sum::<f64>().sqrt() + 1e-2;
+                assert!((f64::from(*y) - truth - f64::from(bias[col])).abs() < bound, "{n} {k}: {y} {truth}");
+            }
+        }
+    }
+
     #[test]
     fn no_rows_in_are_no_rows_out() {
         for format in Format::ALL {

@@ -162,10 +162,14 @@ impl Int8 {
 
 /// The simple rule: the largest of a group becomes 127.
 fn quantize_groups(values: &[f32], group: usize, q: &mut [i8], scale: &mut [f32]) {
+    // Added to a small number it rounds it to an integer, ties to even, and leaves that in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
     for ((values, q), scale) in values.chunks(group).zip(q.chunks_mut(group)).zip(scale) {
-        *scale = values.iter().fold(0f32, |most, v| most.max(v.abs())) / 127.0;
+        *scale = values.iter().fold(0f32, |most, v| if v.abs() > most { v.abs() } else { most }) / 127.0;
         let inverse = if *scale > 0.0 { 1.0 / *scale } else { 0.0 };
-        q.iter_mut().zip(values).for_each(|(q, v)| *q = (v * inverse).round_ties_even() as i8);
+        let (q, padding) = q.split_at_mut(values.len());
+        q.iter_mut().zip(values).for_each(|(q, v)| *q = (v * inverse + ROUND).to_bits() as i8);
+        padding.fill(0);
     }
 }
 
@@ -190,7 +194,7 @@ fn coarse(parts: &[Rows], k: usize) -> Option<usize> {
                         let (mut e, mut s) = (0f32, 0f32);
                         for (v, &q) in values.iter().zip(q) {
                             let off = v - *scale * f32::from(q);
-                            (e, s) = (off.mul_add(off, e), v.mul_add(*v, s));
+                            (e, s) = (e + off * off, s + v * v);
                         }
                         (error + f64::from(e), size + f64::from(s))
                     })
