@@ -17,6 +17,16 @@ impl<'a, T> Disjoint<'a, T> {
         Self { first: slice.as_mut_ptr(), len: slice.len(), of: PhantomData }
     }
 
+    /// Where the elements `range` begin. Whoever writes there must have them to himself, as for [`part`](Self::part); of rows that lie between
+    /// columns of others that is not the whole range.
+    ///
+    /// # Panics
+    /// If the range is not in the slice.
+    pub(crate) fn pointer(&self, range: Range<usize>) -> *mut T {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        self.first.wrapping_add(range.start)
+    }
+
     /// Asks for elements that will be written. Does nothing where there is no such instruction.
     pub(crate) fn prefetch(&self, range: Range<usize>) {
         #[cfg(target_arch = "x86_64")]

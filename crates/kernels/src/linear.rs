@@ -277,12 +277,15 @@ impl Linear {
                         }
                         let add = epilogue == Epilogue::Add;
                         if filled == width && (add || epilogue == Epilogue::Store) {
-                            // SAFETY: rows and columns of different tasks are apart, and no other part of this task is alive.
-                            let out = unsafe { out.part(at(rows_of.start)..at(rows_of.end - 1) + width) };
-                            self.int8_tile(w, x.int8(), rows_of, column, ahead, &from, out, self.n, add);
+                            let out = out.pointer(at(rows_of.start)..at(rows_of.end - 1) + width);
+                            let place = Place { out, stride: self.n, add };
+                            // SAFETY: the rows are in the output, and rows and columns of different tasks are apart.
+                            unsafe { self.int8_tile(w, x.int8(), rows_of, column, ahead, &from, place) };
                             continue;
                         }
-                        self.int8_tile(w, x.int8(), rows_of.clone(), column, ahead, &from, &mut buffer.0, width, false);
+                        let place = Place { out: buffer.0.as_mut_ptr(), stride: width, add: false };
+                        // SAFETY: a buffer has room for the largest tile.
+                        unsafe { self.int8_tile(w, x.int8(), rows_of.clone(), column, ahead, &from, place) };
                     }
                     Weights::Floats(w) => self.float_tile(w, x, rows_of.clone(), column, &mut buffer.0),
                 }
@@ -311,8 +314,11 @@ impl Linear {
     }
 
     /// `ahead`: which of how many tiles it is that together ask for the next panel.
-    #[expect(clippy::too_many_arguments, reason = "of which most say where the tile is")]
-    fn int8_tile(
+    ///
+    /// # Safety
+    /// There are as many rows of a panel's columns at the place as `rows`, which nobody else touches.
+    #[expect(clippy::too_many_arguments, reason = "which rows, which columns, from where to where")]
+    unsafe fn int8_tile(
         &self,
         w: &Int8,
         x: &Int8Rows,
@@ -320,9 +326,7 @@ impl Linear {
         column: usize,
         ahead: Option<(usize, usize)>,
         from: &TileBuffer,
-        out: &mut [f32],
-        out_stride: usize,
-        add: bool,
+        place: Place,
     ) {
         let layout = self.kernels.layout;
         let (groups, width, m, first) = (w.k / w.group, layout.columns, rows.len(), column * layout.columns);
@@ -344,7 +348,6 @@ impl Linear {
         };
         // Sums of 4 bits are only known to fit for the groups that the formats have.
         assert!(!w.four || w.group == 32);
-        assert!((m - 1) * out_stride + width <= out.len());
         assert!(blocks * steps * layout.depth(w.four) == w.group && steps.is_multiple_of(2));
         let tile = Int8Tile {
             x: x_q.as_ptr(),
@@ -362,13 +365,14 @@ impl Linear {
             ahead,
             lines,
             from: from.0.as_ptr(),
-            out: out.as_mut_ptr(),
-            out_stride,
-            add,
+            out: place.out,
+            out_stride: place.stride,
+            add: place.add,
         };
         let tiles = if w.four { self.kernels.tiles.int4 } else { self.kernels.tiles.int8 };
         // SAFETY: the slices above have the lengths that a tile of `m` rows reads and writes; what belongs to a panel of weights is whole cache
-        // lines from the start of a buffer that begins on one, and `from` is a `TileBuffer`. `Kernels` exists only where its instructions do.
+        // lines from the start of a buffer that begins on one, and `from` is a `TileBuffer`. The caller answers for the place, and `Kernels`
+        // exists only where its instructions do.
         unsafe { tiles[m - 1](&tile) };
     }
 
@@ -378,6 +382,15 @@ impl Linear {
         let x = Strided { values: x.floats(), stride, offset: rows.start * stride };
         multiply_floats(self.kernels, x, rows.len(), &w.0[column * size..][..size], out, self.kernels.layout.columns);
     }
+}
+
+/// Where a tile of integers goes.
+struct Place {
+    out: *mut f32,
+    /// From one row to the next.
+    stride: usize,
+    /// To what is there.
+    add: bool,
 }
 
 /// `out[rows][columns] = x[rows][k] w[k][columns]` for the columns of one panel; rows of `out` are `out_stride` after each other.
