@@ -14,8 +14,8 @@ struct Case {
 const GAP: usize = 3;
 
 impl Case {
-    /// A sequence of `tokens` in another order than they lie in, whose first third only others look at, and one that shares its first half and goes on
-    /// with three tokens of its own.
+    /// A sequence of `tokens` in another order than they lie in, the first third of which asks nothing, and one that shares its first half and goes
+    /// on with three tokens of its own.
     fn new(size: usize, heads: usize, causal: bool, tokens: usize, random: &mut Random) -> Self {
         let (width, own, shared, first) = (size * heads, 3, tokens / 2, tokens / 3);
         let mut rows: Vec<u32> = (0..tokens as u32).rev().collect();

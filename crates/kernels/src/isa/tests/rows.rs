@@ -2,13 +2,15 @@
 
 use super::{tiles::Guarded, *};
 
+/// `(kernels, x, floats, bytes)`; what it gives is part of the result.
+type Run<'a> = &'a dyn Fn(&Kernels, &[f32], &mut [f32], &mut [i8]) -> [f32; 2];
+
 /// Runs each kernel on slices that end, or begin, at a shut page, and the scalar one on others; the names of those that ran.
 pub(super) fn between_pages(kernels: &Kernels, random: &mut Random) -> [&'static str; 7] {
     for width in [1, 15, 16, 17, 64, 80, 100] {
         let x = random.floats(width);
         let (gain, shift) = (random.floats(width), random.floats(width));
-        // `run(kernels, x, floats, bytes)`; whatever it gives is part of the result.
-        let same = |name: &str, len: usize, run: &dyn Fn(&Kernels, &[f32], &mut [f32], &mut [i8]) -> [f32; 2]| {
+        let same = |name: &str, len: usize, run: Run<'_>| {
             let (mut floats, mut bytes) = (vec![f32::NAN; len], vec![99; width]);
             let expected = (bits(&run(scalar(), &x, &mut floats, &mut bytes)), bits(&floats), bytes);
             for at_end in [false, true] {
