@@ -82,8 +82,6 @@ impl Int8 {
     pub(crate) fn quantize(kernels: &Kernels, n: usize, k: usize, values: &[f32]) -> Self {
         Self::build(kernels, (n, k.next_multiple_of(GROUP)), GROUP, None, false, |row, q, scale, _| {
             quantize_groups(&values[row * k..][..k], GROUP, q, scale);
-            // Whoever had this memory before left it with the offset.
-            q[k..].fill(0);
         })
     }
 
