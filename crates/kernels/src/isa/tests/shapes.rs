@@ -143,6 +143,17 @@ fn formats_one_below_the_other() {
     }
 }
 
+#[test]
+fn a_part_without_rows_adds_none() {
+    let mut random = Random(6);
+    for groups in [Groups::Stored, Groups::Coarse] {
+        let rows = [0, 3, 0].map(|n| quantized(Format::Q8_0, n, 64, &mut random));
+        let x = random.floats(2 * 64);
+        let expected = product(scalar(), &rows[1..2], groups, &x, Epilogue::Store);
+        assert_eq!(product(scalar(), &rows, groups, &x, Epilogue::Store), expected, "{groups:?}");
+    }
+}
+
 /// `(n, k)` of the encoder of a width, with the vectors it makes: queries, keys and values; their way back; both of the MLP; the projection.
 const fn encoder(width: usize, out: usize) -> [(usize, usize); 5] {
     [(3 * width, width), (width, width), (4 * width, width), (width, 4 * width), (out, width)]
