@@ -177,6 +177,7 @@ fn quantize_groups(values: &[f32], group: usize, q: &mut [i8], scale: &mut [f32]
 fn coarse(parts: &[Rows], k: usize) -> Option<usize> {
     let rows: Vec<(Format, &[u8])> = parts
         .iter()
+        .filter(|part| part.n > 0)
         .flat_map(|part| part.bytes.chunks_exact(part.bytes.len() / part.n).map(|bytes| (part.format, bytes)))
         .collect();
     let fits = |group: usize, step: usize| {

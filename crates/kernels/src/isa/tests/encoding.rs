@@ -49,7 +49,8 @@ fn avx_vnni_is_encoded_as_its_machines_know_it() {
         assert!(!text.contains("vpdpbusd") || text.starts_with("{vex}"), "{text}");
         assert!(!is_evex(text), "{text}");
     }
-    assert!(dots(&evex) > 0 && evex.iter().all(|text| !text.starts_with("{vex}")));
+    assert_eq!(dots(&evex), dots(&vex), "one source");
+    assert!(evex.iter().all(|text| !text.starts_with("{vex}")));
     println!("vpdpbusd: {} in VEX, {} in EVEX", dots(&vex), dots(&evex));
 }
 
@@ -61,6 +62,19 @@ fn avx2_has_nothing_newer() {
         assert!(listing.iter().any(|text| text.contains("ymm")), "{part}: {} instructions", listing.len());
         for text in &listing {
             assert!(!is_evex(text) && !text.contains("vpdp"), "{part}: {text}");
+        }
+    }
+}
+
+/// Every instruction of AVX and of what came after it has a name with a v, as nothing older that is found here has.
+#[test]
+fn scalar_tiles_have_no_avx() {
+    assert!(scalar().tiles.int8.len() == 2);
+    for part in ["scalar4int8", "scalar5float"] {
+        let listing = disassembly(part);
+        assert!(listing.len() > 20, "{part}: {} instructions", listing.len());
+        for text in &listing {
+            assert!(!text.starts_with('v') && !text.contains("ymm") && !is_evex(text), "{part}: {text}");
         }
     }
 }

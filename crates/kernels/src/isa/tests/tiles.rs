@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A slice that ends, or begins, where a page begins, or ends, that may not be touched.
-struct Guarded<T> {
+pub(super) struct Guarded<T> {
     map: *mut std::ffi::c_void,
     pages: usize,
     first: *mut T,
@@ -23,7 +23,7 @@ struct Guarded<T> {
 }
 
 impl<T: bytemuck::Pod> Guarded<T> {
-    fn new(values: &[T], at_end: bool) -> Self {
+    pub(super) fn new(values: &[T], at_end: bool) -> Self {
         let page = page_size();
         let bytes = size_of_val(values);
         let pages = bytes.div_ceil(page) + 2;
@@ -39,9 +39,14 @@ impl<T: bytemuck::Pod> Guarded<T> {
         }
     }
 
-    fn as_slice(&self) -> &[T] {
+    pub(super) fn as_slice(&self) -> &[T] {
         // SAFETY: written at `new`.
         unsafe { slice::from_raw_parts(self.first, self.len) }
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [T] {
+        // SAFETY: as above; `self` is borrowed mutably.
+        unsafe { slice::from_raw_parts_mut(self.first, self.len) }
     }
 }
 
@@ -138,18 +143,28 @@ impl Case {
         out
     }
 
-    /// The tile, with every buffer at an edge.
+    /// The tile, with every buffer at an edge, and rows of `x` and `out` apart, as they are in a matrix; what is between rows must stay.
     fn run(&self, kernels: &Kernels, at_end: bool, before: Option<f32>) -> Vec<f32> {
-        let x: Vec<u8> = match self.wide {
-            true => self.x.iter().flat_map(|&q| i16::from(q).to_le_bytes()).collect(),
-            false => self.x.iter().map(|&q| q as u8).collect(),
-        };
+        // No multiples of a vector: neither needs to begin on one.
+        const BETWEEN: (usize, usize) = (20, 5);
+        let row_bytes = self.x.len() / self.m * if self.wide { 2 } else { 1 };
+        let (stride, out_stride) = (row_bytes + BETWEEN.0, self.columns + BETWEEN.1);
+        let mut x = vec![0x55; (self.m - 1) * stride + row_bytes];
+        for (out, row) in x.chunks_mut(stride).zip(self.x.chunks_exact(self.x.len() / self.m)) {
+            match self.wide {
+                true => out.iter_mut().zip(row.iter().flat_map(|&q| i16::from(q).to_le_bytes())).for_each(|(out, q)| *out = q),
+                false => out.iter_mut().zip(row).for_each(|(out, &q)| *out = q as u8),
+            }
+        }
+        let canary = f32::from_bits(0x7fc1_2345);
+        let mut out = vec![canary; (self.m - 1) * out_stride + self.columns];
+        out.chunks_mut(out_stride).for_each(|row| row[..self.columns].fill(before.unwrap_or(f32::NAN)));
         let (x, start, w) = (Guarded::new(&x, at_end), Guarded::new(&self.start, at_end), Guarded::new(&self.w, at_end));
         let [x_scale, zero, scale, sum, bias, from] = self.floats.each_ref().map(|floats| Guarded::new(floats, at_end));
-        let out = Guarded::new(&vec![before.unwrap_or(f32::NAN); self.m * self.columns], at_end);
+        let out = Guarded::new(&out, at_end);
         let tile = Int8Tile {
             x: x.first,
-            stride: x.len / self.m,
+            stride,
             x_scale: x_scale.first,
             zero: zero.first,
             start: start.first,
@@ -165,13 +180,16 @@ impl Case {
             lines: 3,
             from: from.first,
             out: out.first,
-            out_stride: self.columns,
+            out_stride,
             add: before.is_some(),
         };
         let tiles = if self.four { kernels.tiles.int4 } else { kernels.tiles.int8 };
         // SAFETY: buffers of just the lengths that are asked for; those that must begin on a cache line are whole lines, and pages are.
         unsafe { tiles[self.m - 1](&tile) };
-        out.as_slice().to_vec()
+        let rows = || out.as_slice().chunks(out_stride);
+        let mut between = rows().flat_map(|row| &row[self.columns..]);
+        assert!(between.all(|value| value.to_bits() == canary.to_bits()), "{kernels:?} {}: between rows", self.m);
+        rows().flat_map(|row| &row[..self.columns]).copied().collect()
     }
 }
 
@@ -234,6 +252,7 @@ fn every_kernel_of_the_list_was_executed() {
             float_tile(kernels, m, &mut random);
             executed.insert(format!("{name} float {m}"));
         }
+        executed.extend(rows::between_pages(kernels, &mut random).map(|kernel| format!("{name} {kernel}")));
     }
     let list = include_str!("../../../tests/data/kernels-x86_64.txt");
     let (mut expected, mut absent) = (BTreeSet::new(), BTreeSet::new());
