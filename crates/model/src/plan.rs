@@ -8,11 +8,11 @@ use edgeclip_tokenize::TokenBatch;
 use crate::{Error, parts::TextEmbedding};
 
 /// Tokens in one pass. Bounds the memory of a large batch; a batch this large gains nothing from being larger.
-const TOKENS_A_PASS: usize = 1024;
+const TOKENS_A_PASS: usize = 256;
 
 /// Pictures that a thread computes at once, when there are as many as threads: enough that it does not go through all weights for one
 /// picture, few enough that what is between two linears stays in its cache.
-const PICTURES_A_THREAD: usize = 8;
+const PICTURES_A_THREAD: usize = 2;
 
 /// Tokens of texts from which on a thread gets its own instead of a share in every linear: with fewer, the time goes into reading the
 /// weights, which every thread would do.

@@ -78,6 +78,9 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
                 }
             }
             let scales = [_mm512_load_ps(scale), _mm512_load_ps(scale.add(16))];
+            // Those of the next panel.
+            _mm_prefetch::<_MM_HINT_T0>(scale.wrapping_add(groups * COLUMNS).cast());
+            _mm_prefetch::<_MM_HINT_T0>(scale.wrapping_add(groups * COLUMNS + 16).cast());
             scale = scale.add(COLUMNS);
             for r in 0..M {
                 for c in 0..2 {
