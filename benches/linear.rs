@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use edgeclip_kernels::{
-    Activations, Epilogue, Format, Isa, Kernels, Linear, Rows, Threads,
+    Activations, Epilogue, Format, Groups, Isa, Kernels, Linear, Rows, Threads,
     attention::{Qkv, Sequence, Shape, Strided, attention},
 };
 
@@ -62,7 +62,7 @@ impl<'a> Group<'a> {
         // Nothing was run if a filter left it out.
         if best.is_finite() {
             let rate = self.macs as f64 / best;
-            self.lines.push(format!("  {name:<20}{:8.1} GMAC/s{:7.1} % of the peak", rate / 1e9, rate / peak * 100.0));
+            self.lines.push(format!("  {name:<26}{:8.1} GMAC/s{:7.1} % of the peak", rate / 1e9, rate / peak * 100.0));
         }
     }
 
@@ -91,13 +91,18 @@ fn linears(criterion: &mut Criterion) {
                 let every = (block, i) == (0, 0) && format.is_quantized();
                 for isa in Isa::available().filter(|isa| every || *isa == Kernels::best().isa()) {
                     let kernels = Kernels::new(isa).expect("it is available");
-                    let linear = Linear::new(kernels, &rows, None).expect("the shape fits");
-                    let mut activations = Activations::default();
                     let peak = if format.is_quantized() { bytes } else { floats };
-                    group.add(&format!("{format} {}", isa.name()), peak, || {
-                        activations.set(&linear, black_box(&x), Threads::One);
-                        linear.forward(&activations, Epilogue::Store, &mut out, Threads::One);
-                    });
+                    let all: &[Groups] =
+                        if format == Format::Q8_0 { &[Groups::Stored, Groups::Coarse] } else { &[Groups::Stored] };
+                    for &groups in all {
+                        let linear = Linear::grouped(kernels, &rows, None, groups).expect("the shape fits");
+                        let mut activations = Activations::default();
+                        let coarse = if groups == Groups::Coarse { " coarse" } else { "" };
+                        group.add(&format!("{format}{coarse} {}", isa.name()), peak, || {
+                            activations.set(&linear, black_box(&x), Threads::One);
+                            linear.forward(&activations, Epilogue::Store, &mut out, Threads::One);
+                        });
+                    }
                 }
             }
             group.add("f32 gemm", floats, || rival(m, n, k, &mut out, black_box(&x), &weights));

@@ -171,10 +171,10 @@ mod tests {
         assert_eq!(split(2, 1, false), (Threads::All, vec![1]));
         assert_eq!(split(4, 3, false), (Threads::All, vec![3]));
         assert_eq!(split(1, 1, false), (Threads::One, vec![1]));
-        assert_eq!(split(2, 5, false), (Threads::One, vec![3, 2]));
-        assert_eq!(split(2, 17, false), (Threads::One, vec![5, 4, 4, 4]));
-        assert_eq!(split(2, 32, false), (Threads::One, vec![8; 4]));
-        assert_eq!(split(3, 32, true), (Threads::All, vec![16, 16]));
+        assert_eq!(split(2, 5, false), (Threads::One, vec![2, 1, 1, 1]));
+        assert_eq!(split(2, 17, false), (Threads::One, vec![2, 2, 2, 2, 2, 2, 2, 1, 1, 1]));
+        assert_eq!(split(2, 32, false), (Threads::One, vec![2; 16]));
+        assert_eq!(split(3, 32, true), (Threads::All, vec![5, 5, 5, 5, 4, 4, 4]));
         assert_eq!(split(3, 0, true), (Threads::All, vec![]));
         // Larger than a pass each.
         on_threads(2, || assert_eq!(Split::pictures(3, 5000, false), Split { passes: 3, threads: Threads::One }));
@@ -184,10 +184,10 @@ mod tests {
     fn few_tokens_are_for_all_threads() {
         on_threads(2, || {
             assert_eq!(Split::texts(20, 180, false), Split { passes: 1, threads: Threads::All });
-            assert_eq!(Split::texts(1, 500, false), Split { passes: 1, threads: Threads::All });
+            assert_eq!(Split::texts(1, 500, false), Split { passes: 2, threads: Threads::All });
             assert_eq!(Split::texts(40, 360, false), Split { passes: 2, threads: Threads::One });
-            assert_eq!(Split::texts(400, 2100, false), Split { passes: 4, threads: Threads::One });
-            assert_eq!(Split::texts(400, 2100, true), Split { passes: 3, threads: Threads::All });
+            assert_eq!(Split::texts(400, 2100, false), Split { passes: 10, threads: Threads::One });
+            assert_eq!(Split::texts(400, 2100, true), Split { passes: 9, threads: Threads::All });
         });
     }
 }
