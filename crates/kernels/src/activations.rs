@@ -4,7 +4,6 @@ use crate::{
     Kernels, Linear, Threads,
     aligned::Aligned,
     disjoint::Disjoint,
-    isa::NormArgs,
     panels::Panels,
     scratch::{self, Scratch},
 };
@@ -30,10 +29,10 @@ pub struct Norm<'a> {
     pub eps: f32,
 }
 
-impl<'a> Norm<'a> {
-    fn args(self, width: usize) -> NormArgs<'a> {
+impl Norm<'_> {
+    fn of_width(self, width: usize) -> Self {
         assert_eq!((self.gain.len(), self.shift.len()), (width, width), "gain and shift of a LayerNorm");
-        NormArgs { gain: self.gain, shift: self.shift, eps: self.eps }
+        self
     }
 }
 
@@ -43,7 +42,7 @@ impl<'a> Norm<'a> {
 /// If `x` is not whole rows of the norm's width.
 pub fn layer_norm(kernels: &Kernels, x: &mut [f32], norm: Norm<'_>, threads: Threads) {
     let width = norm.gain.len();
-    let args = norm.args(width);
+    let norm = norm.of_width(width);
     assert!(width > 0 && x.len().is_multiple_of(width), "{} values are no whole rows of {width}", x.len());
     let panels = Panels::new(x.len() / width, ROWS_A_TASK);
     let x = Disjoint::new(x);
@@ -54,7 +53,7 @@ pub fn layer_norm(kernels: &Kernels, x: &mut [f32], norm: Norm<'_>, threads: Thr
             for row in panels.rows(panel) {
                 // SAFETY: a row belongs to one panel, and a panel to one call.
                 let x = unsafe { x.part(row * width..(row + 1) * width) };
-                (kernels.layer_norm)(x, args, out);
+                (kernels.layer_norm)(x, norm, out);
                 x.copy_from_slice(out);
             }
         });
@@ -132,7 +131,7 @@ impl Default for Activations {
 /// Where rows come from.
 enum Source<'a> {
     Plain(&'a [f32]),
-    Normed(&'a [f32], NormArgs<'a>),
+    Normed(&'a [f32], Norm<'a>),
 }
 
 impl Activations {
@@ -149,7 +148,7 @@ impl Activations {
     /// # Panics
     /// If `x` is not whole rows of the linear's inputs, or the norm is of another width.
     pub fn set_layer_norm(&mut self, linear: &Linear, x: &[f32], norm: Norm<'_>, threads: Threads) {
-        self.fill(linear, x.len(), Source::Normed(x, norm.args(linear.k())), threads);
+        self.fill(linear, x.len(), Source::Normed(x, norm.of_width(linear.k())), threads);
     }
 
     /// `m` rows of unsigned bytes as they are, 0 to 255, for a linear of [`Linear::for_bytes`]: `fill(row, out)` writes a row.
@@ -181,7 +180,7 @@ impl Activations {
                         let out = unsafe { out.part(row * stride..row * stride + k) };
                         match &source {
                             Source::Plain(x) => out.copy_from_slice(&x[row * k..][..k]),
-                            Source::Normed(x, args) => (kernels.layer_norm)(&x[row * k..][..k], *args, out),
+                            Source::Normed(x, norm) => (kernels.layer_norm)(&x[row * k..][..k], *norm, out),
                         }
                     }
                 });
@@ -189,9 +188,9 @@ impl Activations {
             Form::Int8 { .. } => self.rows(linear, m, threads, |row, floats, q| {
                 let x = match &source {
                     Source::Plain(x) => &x[row * k..][..k],
-                    Source::Normed(x, args) => {
+                    Source::Normed(x, norm) => {
                         floats.resize(k);
-                        (kernels.layer_norm)(&x[row * k..][..k], *args, floats);
+                        (kernels.layer_norm)(&x[row * k..][..k], *norm, floats);
                         floats
                     }
                 };

@@ -22,6 +22,8 @@ mod x86;
 
 use std::{fmt, str::FromStr};
 
+use crate::Norm;
+
 /// An instruction set that has kernels of its own, from the slowest to the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
@@ -129,14 +131,6 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// LayerNorm's parameters, `[width]` each.
-#[derive(Clone, Copy)]
-pub(crate) struct NormArgs<'a> {
-    pub(crate) gain: &'a [f32],
-    pub(crate) shift: &'a [f32],
-    pub(crate) eps: f32,
-}
-
 /// The functions of one instruction set. A table can only be had through [`Kernels::new`], which checks that the machine can run it;
 /// having one is the proof that its functions may be called.
 pub struct Kernels {
@@ -148,7 +142,7 @@ pub struct Kernels {
     /// Quantizes one row: `(x, q) -> (scale, zero)`, with `x = scale * (q - zero)`.
     pub(crate) quantize_row: fn(&[f32], &mut [i8]) -> (f32, f32),
     /// LayerNorm of one row, two passes: `(x, parameters, out)`.
-    pub(crate) layer_norm: fn(&[f32], NormArgs<'_>, &mut [f32]),
+    pub(crate) layer_norm: fn(&[f32], Norm<'_>, &mut [f32]),
     /// `(scores, seen, scale) -> sum`: the first `seen` become `exp(scale * score - most)`, the others 0.
     pub(crate) soft_max: fn(&mut [f32], usize, f32) -> f32,
     /// `(x, by, out)`: `out = x / by`.

@@ -6,12 +6,12 @@
 use std::f32::consts::FRAC_1_SQRT_2;
 
 use super::{
-    Activation, NormArgs,
+    Activation,
     lanes::{LANES, Lanes},
     tile::Finish,
 };
 use crate::{
-    Epilogue,
+    Epilogue, Norm,
     math::{erf, exp},
 };
 
@@ -204,7 +204,7 @@ pub(super) fn quantize_row<V: Lanes>(x: &[f32], q: &mut [i8]) -> (f32, f32) {
 }
 
 #[inline(always)]
-pub(super) fn layer_norm<V: Lanes>(x: &[f32], p: NormArgs<'_>, out: &mut [f32]) {
+pub(super) fn layer_norm<V: Lanes>(x: &[f32], p: Norm<'_>, out: &mut [f32]) {
     let n = x.len() as f32;
     let mean = total::<V, _>(x, Sum) / n;
     let variance = total::<V, _>(x, SquaresFrom(mean)) / n;

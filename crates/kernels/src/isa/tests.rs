@@ -127,7 +127,7 @@ fn rows_are_the_same_on_every_instruction_set_and_near_f64() {
     let mut random = Random(4);
     for width in [1, 4, 15, 16, 17, 20, 40, 63, 64, 65, 160, 768] {
         let (x, gain, shift) = (random.floats(width), random.floats(width), random.floats(width));
-        let args = NormArgs { gain: &gain, shift: &shift, eps: 1e-5 };
+        let args = Norm { gain: &gain, shift: &shift, eps: 1e-5 };
         let norm = |kernels: &Kernels| {
             let mut out = vec![f32::NAN; width];
             (kernels.layer_norm)(&x, args, &mut out);

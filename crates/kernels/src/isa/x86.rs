@@ -8,14 +8,15 @@ use std::arch::asm;
 macro_rules! x86_rows {
     ($features:literal, $lanes:ty) => {
         mod rows {
-            use crate::isa::{NormArgs, lanes::LANES, rows, tile::Finish};
+            use crate::Norm;
+            use crate::isa::{lanes::LANES, rows, tile::Finish};
 
             type V = $lanes;
 
             crate::isa::x86::x86_rows! { $features =>
                 finish(finish: &Finish<'_>, tile: &[f32]);
                 quantize_row(x: &[f32], q: &mut [i8]) -> (f32, f32);
-                layer_norm(x: &[f32], p: NormArgs<'_>, out: &mut [f32]);
+                layer_norm(x: &[f32], p: Norm<'_>, out: &mut [f32]);
                 soft_max(scores: &mut [f32], seen: usize, scale: f32) -> f32;
                 transpose(block: &[&[f32]; LANES], out: &mut [f32], stride: usize);
                 divide(x: &[f32], by: f32, out: &mut [f32]);

@@ -23,7 +23,7 @@ pub(super) fn between_pages(kernels: &Kernels, random: &mut Random) -> [&'static
         };
         same("quantize_row", 0, &|kernels, x, _, q| (kernels.quantize_row)(x, q).into());
         same("layer_norm", width, &|kernels, x, out, _| {
-            (kernels.layer_norm)(x, NormArgs { gain: &gain, shift: &shift, eps: 1e-5 }, out);
+            (kernels.layer_norm)(x, Norm { gain: &gain, shift: &shift, eps: 1e-5 }, out);
             [0.0; 2]
         });
         same("divide", width, &|kernels, x, out, _| {
