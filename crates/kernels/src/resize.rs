@@ -167,6 +167,17 @@ impl Taps<f64> {
     }
 }
 
+#[cfg(test)]
+impl Taps<i32> {
+    /// The same spans with other weights.
+    pub(crate) fn replaced(mut self, mut weight: impl FnMut() -> i32) -> Self {
+        for (row, span) in self.weights.chunks_exact_mut(self.stride).zip(&self.spans) {
+            row[..span.len].fill_with(&mut weight);
+        }
+        self
+    }
+}
+
 impl<W> Taps<W> {
     /// Output samples in the window.
     pub fn len(&self) -> usize {
@@ -189,6 +200,7 @@ impl<W> Taps<W> {
     }
 
     /// The weights of output sample `i` in steps, the last one filled up with zeros.
+    #[inline]
     pub(crate) fn steps(&self, i: usize) -> &[[W; STEP]] {
         let (steps, _) = self.weights[i * self.stride..][..self.stride].as_chunks();
         &steps[..self.spans[i].len.div_ceil(STEP)]
@@ -214,6 +226,7 @@ pub struct Band<'a, T> {
 
 impl<'a, T> Band<'a, T> {
     /// What is there from the beginning of row `y` on.
+    #[inline]
     pub(crate) fn from_row(self, y: usize) -> &'a [T] {
         &self.samples[y * self.stride..]
     }
@@ -339,6 +352,17 @@ pub fn nearest(input: usize, output: usize, window: Range<usize>) -> Vec<Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Isa;
+
+    /// The plain kernels; `isa::tests` holds the others against them.
+    fn plain() -> &'static Kernels {
+        Kernels::new(Isa::Scalar).unwrap()
+    }
+
+    /// Rows that lie one behind the other.
+    fn band<T>(samples: &[T], stride: usize) -> Band<'_, T> {
+        Band { samples, stride }
+    }
 
     /// Weights of every filter for 7 -> 3 samples, as `Image.resize` of Pillow 13.0.0 shows them on seven pictures with
     /// one white sample each: `(row of 7 inputs) -> 3 outputs`, 8 bits.
@@ -350,7 +374,7 @@ mod tests {
                 let mut source = [0; 7];
                 source[i] = 255;
                 let mut out = [0xa5; 3];
-                horizontal_u8(&source, 1, &taps, &mut out);
+                horizontal_u8(plain(), band(&source, 7), 1, &taps, &mut out);
                 assert_eq!(out, *row, "{filter:?}, sample {i}");
             }
         }
@@ -398,20 +422,20 @@ mod tests {
         let source: Vec<u8> = (0..40u32).map(|i| (i * 37 % 251) as u8).collect();
         let weights = [1 << 20, 3 << 20, -(1 << 20), 1 << 20, 0];
         let mut whole = [0; 8];
-        vertical_u8(&source, &weights, &mut whole);
+        vertical_u8(plain(), band(&source, 8), &weights, &mut whole);
         let mut parts = [0; 8];
-        vertical_u8(&source[..16], &weights[..2], &mut parts);
-        vertical_u8(&source[16..], &weights[2..], &mut parts);
+        vertical_u8(plain(), band(&source[..16], 8), &weights[..2], &mut parts);
+        vertical_u8(plain(), band(&source[16..], 8), &weights[2..], &mut parts);
         assert_eq!(whole, parts);
 
         let taps = Taps::new(10, 4, Filter::Bicubic, 1..4).to_fixed();
         for channels in 1..=4 {
             let mut mixed = vec![0xa5; 3 * channels];
-            horizontal_u8(&source[..10 * channels], channels, &taps, &mut mixed);
+            horizontal_u8(plain(), band(&source, 10 * channels), channels, &taps, &mut mixed);
             for c in 0..channels {
                 let plane: Vec<u8> = source[..10 * channels].iter().skip(c).step_by(channels).copied().collect();
                 let mut single = [0xa5; 3];
-                horizontal_u8(&plane, 1, &taps, &mut single);
+                horizontal_u8(plain(), band(&plane, 10), 1, &taps, &mut single);
                 assert_eq!(single, [mixed[c], mixed[channels + c], mixed[2 * channels + c]]);
             }
         }
@@ -429,10 +453,10 @@ mod tests {
         round_u16(&[0.49, 0.5, -3.0, 65_535.4, 65_536.0, 65_541.0], &mut out);
         assert_eq!(out, [0, 1, 0, 65_535, 65_535, 65_535]);
         let mut sums = [0.0; 2];
-        vertical_u16(&[1, 2, 3, 4], &[0.5, 2.0], &mut sums);
+        vertical_u16(band(&[1, 2, 3, 4], 2), &[0.5, 2.0], &mut sums);
         assert_eq!(sums, [6.5, 9.0]);
         let taps = Taps::new(2, 1, Filter::Box, 0..1);
-        horizontal_u16(&[1000, 2001], &taps, &mut out[..1]);
+        horizontal_u16(band(&[1000, 2001], 2), &taps, &mut out[..1]);
         assert_eq!(out[0], 1501);
     }
 

@@ -217,7 +217,8 @@ fn window<S: Sample>(
             let count = GROUP.min(end - y);
             let mut source = Band { samples: &samples[y * stride..], stride };
             if alpha == Alpha::Last {
-                for (row, premultiplied) in source.samples.chunks_exact(stride).zip(scratch.chunks_exact_mut(stride)).take(count) {
+                for (row, premultiplied) in source.samples.chunks_exact(stride).zip(scratch.chunks_exact_mut(stride)).take(count)
+                {
                     premultiplied[used.clone()].copy_from_slice(&row[used.clone()]);
                     S::premultiply(&mut premultiplied[used.clone()], channels);
                 }

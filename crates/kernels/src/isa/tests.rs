@@ -4,6 +4,8 @@ mod attention;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod encoding;
 #[cfg(unix)]
+mod resize;
+#[cfg(unix)]
 mod rows;
 mod shapes;
 #[cfg(unix)]

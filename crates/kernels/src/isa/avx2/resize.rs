@@ -3,7 +3,7 @@
 //! `vpmulld` takes two slots and ten cycles on Intel's machines, so a weight is split into words, `w = high * 2^16 + low`, both signed, and
 //! `vpmaddwd` multiplies four samples of a channel with four of each: exact modulo 2^32, for every weight, in any order.
 
-use std::{arch::x86_64::*, array};
+use std::{arch::x86_64::*, ptr};
 
 use crate::isa::scalar;
 use crate::resize::{Band, FRACTION_BITS, STEP, Taps};
@@ -39,9 +39,11 @@ fn horizontal_u8_of<const CHANNELS: usize>(band: Band<'_, u8>, taps: &Taps<i32>,
 #[target_feature(enable = "avx2,fma")]
 fn rows_of<const CHANNELS: usize, const M: usize>(rows: Band<'_, u8>, taps: &Taps<i32>, out: &mut [u8]) {
     let row_len = taps.len() * CHANNELS;
-    let starts: [&[u8]; M] = array::from_fn(|r| rows.from_row(r));
     for (i, span) in taps.spans().iter().enumerate() {
-        let at = starts.map(|row| &row[span.start * CHANNELS..]);
+        let mut at: [&[u8]; M] = [&[]; M];
+        for r in 0..M {
+            at[r] = &rows.from_row(r)[span.start * CHANNELS..];
+        }
         assert!(at[M - 1].len() >= span.len * CHANNELS, "a row ends before its taps do");
         let mut sums = [Sums { low: _mm256_setzero_si256(), high: _mm256_setzero_si256() }; M];
         let mut steps = taps.steps(i).iter().enumerate();
@@ -58,18 +60,17 @@ fn rows_of<const CHANNELS: usize, const M: usize>(rows: Band<'_, u8>, taps: &Tap
         for (s, weights) in steps {
             let weights = Weights::split(weights);
             for r in 0..M {
-                // What lies behind the taps meets weights of zero.
-                let mut buffer = [0u8; 32];
-                let rest = &at[r][s * STEP * CHANNELS..];
-                let len = rest.len().min(STEP * CHANNELS);
-                buffer[..len].copy_from_slice(&rest[..len]);
+                let end = end(&at[r][s * STEP * CHANNELS..]);
                 // SAFETY: 4 * CHANNELS + 16 is at most 32.
-                let x = unsafe { quads::<CHANNELS>(buffer.as_ptr()) };
+                let x = unsafe { quads::<CHANNELS>(end.as_ptr()) };
                 sums[r].add(x, &weights);
             }
         }
         let mut bytes = [0u8; 16];
-        let words: [__m128i; ROWS] = array::from_fn(|r| if r < M { sums[r].rounded() } else { _mm_setzero_si128() });
+        let mut words = [_mm_setzero_si128(); ROWS];
+        for r in 0..M {
+            words[r] = sums[r].rounded();
+        }
         let packed = _mm_packus_epi16(_mm_packs_epi32(words[0], words[1]), _mm_packs_epi32(words[2], words[3]));
         // SAFETY: sixteen bytes.
         unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), packed) };
@@ -77,6 +78,15 @@ fn rows_of<const CHANNELS: usize, const M: usize>(rows: Band<'_, u8>, taps: &Tap
             out[r * row_len + i * CHANNELS..][..CHANNELS].copy_from_slice(&bytes[4 * r..][..CHANNELS]);
         }
     }
+}
+
+/// The end of a row as a step's bytes. What lies behind the taps meets weights of zero.
+#[cold]
+fn end(rest: &[u8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    let len = rest.len().min(32);
+    bytes[..len].copy_from_slice(&rest[..len]);
+    bytes
 }
 
 /// Eight pixels, four in each half: in every quarter of it the four bytes of one channel.
@@ -98,8 +108,15 @@ unsafe fn quads<const CHANNELS: usize>(pixels: *const u8) -> __m256i {
         }
         order
     };
+    _mm256_shuffle_epi8(x, load(&order))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn load<T: bytemuck::Pod>(x: &T) -> __m256i {
+    const { assert!(size_of::<T>() == 32) };
     // SAFETY: 32 bytes.
-    _mm256_shuffle_epi8(x, unsafe { _mm256_loadu_si256(order.as_ptr().cast()) })
+    unsafe { _mm256_loadu_si256(ptr::from_ref(x).cast()) }
 }
 
 /// The weights of eight pixels, four in each half: in all quarters of it the words of the first and the third, or of the second and the fourth.
@@ -122,14 +139,14 @@ impl Weights {
             }
             order
         }
-        // SAFETY: 32 bytes each.
-        let load = |x: *const i8| unsafe { _mm256_loadu_si256(x.cast()) };
-        let w = load(weights.as_ptr().cast());
+        let w = load(weights);
         let carried = _mm256_add_epi32(w, _mm256_set1_epi32(0x8000));
-        let orders = [const { order(0) }, const { order(4) }, const { order(2) }, const { order(6) }].each_ref().map(|x| load(x.as_ptr()));
         Self {
-            low: [_mm256_shuffle_epi8(w, orders[0]), _mm256_shuffle_epi8(w, orders[1])],
-            high: [_mm256_shuffle_epi8(carried, orders[2]), _mm256_shuffle_epi8(carried, orders[3])],
+            low: [_mm256_shuffle_epi8(w, load(&const { order(0) })), _mm256_shuffle_epi8(w, load(&const { order(4) }))],
+            high: [
+                _mm256_shuffle_epi8(carried, load(&const { order(2) })),
+                _mm256_shuffle_epi8(carried, load(&const { order(6) })),
+            ],
         }
     }
 }
@@ -187,8 +204,10 @@ fn vertical(band: Band<'_, u8>, weights: &[i32], sums: &mut [i32]) {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn columns<const N: usize>(band: Band<'_, u8>, first: usize, weights: &[i32], sums: &mut [[i32; 8]; N]) {
-    // SAFETY: eight sums each.
-    let mut acc: [__m256i; N] = array::from_fn(|i| unsafe { _mm256_loadu_si256(sums[i].as_ptr().cast()) });
+    let mut acc = [_mm256_setzero_si256(); N];
+    for i in 0..N {
+        acc[i] = load(&sums[i]);
+    }
     for (y, &weight) in weights.iter().enumerate() {
         let (row, weight) = (band.from_row(y)[first..].as_chunks::<8>().0, _mm256_set1_epi32(weight));
         let row: &[[u8; 8]; N] = row.first_chunk().expect("a band of whole rows");
