@@ -107,6 +107,9 @@ pub struct Taps<W> {
     stride: usize,
 }
 
+/// Rows that the kernels of the horizontal pass take together: one by one they cost about twice as much.
+pub const ROWS: usize = 4;
+
 /// Weights that the kernels take at a time; rows of weights are filled up to whole steps with zeros.
 pub(crate) const STEP: usize = 8;
 
@@ -234,8 +237,7 @@ impl<'a, T> Band<'a, T> {
 
 /// The horizontal pass for rows of 8-bit samples.
 ///
-/// `band`: rows `[width, channels]`, as many as `out` has; `out`: `[rows, taps.len(), channels]`. Four rows at a time cost half of what
-/// they cost one by one.
+/// `band`: rows `[width, channels]`, as many as `out` has; `out`: `[rows, taps.len(), channels]`. See [`ROWS`].
 ///
 /// # Panics
 /// If `channels` is not 1 to 4, `out` is not whole rows, or the band is shorter than the taps need.

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use edgeclip_kernels::{
     Kernels,
-    resize::{self, Band, Filter, Taps},
+    resize::{self, Band, Filter, ROWS, Taps},
 };
 
 use crate::picture::Samples;
@@ -24,9 +24,6 @@ pub(crate) struct Target {
 
 /// Rows that are resized horizontally before they are added up vertically: few enough for the cache.
 const BAND: usize = 16;
-
-/// Rows of them that are premultiplied and resized at once: as many as the kernels take together.
-const GROUP: usize = 4;
 
 /// Largest table of weights of one axis.
 const MAX_TAPS_BYTES: usize = 256 << 20;
@@ -206,15 +203,15 @@ fn window<S: Sample>(
     let mut sums = vec![S::Sum::default(); if vertical.is_some() { out.len() } else { 0 }];
     let stride = picture.width() * channels;
     let used = columns.start * channels..columns.end * channels;
-    let mut scratch = vec![S::default(); if alpha == Alpha::Last { GROUP.min(rows.len()) * stride } else { 0 }];
+    let mut scratch = vec![S::default(); if alpha == Alpha::Last { ROWS.min(rows.len()) * stride } else { 0 }];
     let mut band = vec![S::default(); BAND * row_len];
     // The first output row that is not finished yet.
     let mut first = 0;
     let mut start = rows.start;
     while start < rows.end {
         let end = rows.end.min(start + BAND);
-        for (y, resized) in (start..end).step_by(GROUP).zip(band.chunks_mut(GROUP * row_len)) {
-            let count = GROUP.min(end - y);
+        for (y, resized) in (start..end).step_by(ROWS).zip(band.chunks_mut(ROWS * row_len)) {
+            let count = ROWS.min(end - y);
             let mut source = Band { samples: &samples[y * stride..], stride };
             if alpha == Alpha::Last {
                 for (row, premultiplied) in source.samples.chunks_exact(stride).zip(scratch.chunks_exact_mut(stride)).take(count)

@@ -14,6 +14,7 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
 pub(crate) mod lanes;
+mod resize;
 mod rows;
 mod scalar;
 pub(crate) mod tile;

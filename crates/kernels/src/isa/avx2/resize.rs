@@ -1,92 +1,123 @@
 //! The resize of 8-bit samples.
 //!
-//! `vpmulld` takes two slots and ten cycles on Intel's machines, so a weight is split into words, `w = high * 2^16 + low`, both signed, and
-//! `vpmaddwd` multiplies four samples of a channel with four of each: exact modulo 2^32, for every weight, in any order.
+//! `vpmulld` takes ten cycles on Intel's machines, twice as long as two of `vpmaddwd`, which multiply twice as much. So a weight is split in
+//! words, `w = high * 2^16 + low`, both signed: exact modulo 2^32, whatever the weight.
 
-use std::{arch::x86_64::*, ptr};
+use std::arch::x86_64::*;
 
-use crate::isa::scalar;
-use crate::resize::{Band, FRACTION_BITS, STEP, Taps};
-
-/// Rows that share the split of a weight: as many sums as there are registers for.
-const ROWS: usize = 4;
+use crate::{
+    isa::resize::{self, Columns, Sums},
+    resize::{Band, FRACTION_BITS, ROWS, STEP, Taps},
+};
 
 pub(in crate::isa) fn horizontal_u8(band: Band<'_, u8>, channels: usize, taps: &Taps<i32>, out: &mut [u8]) {
-    let horizontal = match channels {
-        1 => horizontal_u8_of::<1>,
-        2 => horizontal_u8_of::<2>,
-        3 => horizontal_u8_of::<3>,
-        _ => horizontal_u8_of::<4>,
-    };
+    #[target_feature(enable = "avx2,fma")]
+    fn inner(band: Band<'_, u8>, channels: usize, taps: &Taps<i32>, out: &mut [u8]) {
+        resize::horizontal_u8::<Words>(band, channels, taps, out);
+    }
     // SAFETY: it is in the tables of sets with these instructions only.
-    unsafe { horizontal(band, taps, out) };
+    unsafe { inner(band, channels, taps, out) };
 }
 
-#[target_feature(enable = "avx2,fma")]
-fn horizontal_u8_of<const CHANNELS: usize>(band: Band<'_, u8>, taps: &Taps<i32>, out: &mut [u8]) {
-    let row_len = taps.len() * CHANNELS;
-    for (i, out) in out.chunks_mut(ROWS * row_len).enumerate() {
-        let rows = Band { samples: band.from_row(i * ROWS), ..band };
-        match out.len() / row_len {
-            1 => rows_of::<CHANNELS, 1>(rows, taps, out),
-            2 => rows_of::<CHANNELS, 2>(rows, taps, out),
-            3 => rows_of::<CHANNELS, 3>(rows, taps, out),
-            _ => rows_of::<CHANNELS, 4>(rows, taps, out),
+pub(in crate::isa) fn vertical_u8(band: Band<'_, u8>, weights: &[i32], sums: &mut [i32]) {
+    #[target_feature(enable = "avx2,fma")]
+    fn inner(band: Band<'_, u8>, weights: &[i32], sums: &mut [i32]) {
+        resize::vertical_u8::<Eight>(band, weights, sums);
+    }
+    // SAFETY: it is in the tables of sets with these instructions only.
+    unsafe { inner(band, weights, sums) };
+}
+
+/// The sums of the products with the low and with the high words; in each quarter of a half one channel, or anywhere if there is only one.
+#[derive(Clone, Copy)]
+struct Words {
+    low: __m256i,
+    high: __m256i,
+}
+
+impl Sums for Words {
+    /// Low and high words, those that [`quads`] makes even before the odd ones; of one channel the first are all.
+    type Weights = [[__m256i; 2]; 2];
+
+    // SAFETY: all bits may be zero.
+    const ZERO: Self = unsafe { std::mem::zeroed() };
+
+    #[inline(always)]
+    fn weights<const CHANNELS: usize>(weights: &[i32; STEP]) -> Self::Weights {
+        /// For each quarter of a half the words at these bytes.
+        const fn words(bytes: [i8; 2]) -> [i8; 32] {
+            let mut order = [0; 32];
+            let mut i = 0;
+            while i < 32 {
+                order[i] = bytes[i / 2 % 2] + i as i8 % 2;
+                i += 1;
+            }
+            order
+        }
+        /// The words at this byte of all weights, from the first quarter of a half on.
+        const fn all(byte: i8) -> [i8; 32] {
+            let mut order = [-1; 32];
+            let mut i = 0;
+            while i < 16 {
+                order[i / 8 * 16 + i % 8] = i as i8 % 8 / 2 * 4 + byte + i as i8 % 2;
+                i += 1;
+            }
+            order
+        }
+        // SAFETY: see `Sums`: the machine has the instructions.
+        unsafe {
+            let low = load(weights);
+            let high = _mm256_add_epi32(low, _mm256_set1_epi32(0x8000));
+            if CHANNELS == 1 {
+                let join = |x| _mm256_permute4x64_epi64::<0b11_01_10_00>(x);
+                let low = join(_mm256_shuffle_epi8(low, load(&const { all(0) })));
+                let high = join(_mm256_shuffle_epi8(high, load(&const { all(2) })));
+                return [[low; 2], [high; 2]];
+            }
+            [
+                [
+                    _mm256_shuffle_epi8(low, load(&const { words([0, 8]) })),
+                    _mm256_shuffle_epi8(low, load(&const { words([4, 12]) })),
+                ],
+                [
+                    _mm256_shuffle_epi8(high, load(&const { words([2, 10]) })),
+                    _mm256_shuffle_epi8(high, load(&const { words([6, 14]) })),
+                ],
+            ]
         }
     }
-}
 
-#[target_feature(enable = "avx2,fma")]
-fn rows_of<const CHANNELS: usize, const M: usize>(rows: Band<'_, u8>, taps: &Taps<i32>, out: &mut [u8]) {
-    let row_len = taps.len() * CHANNELS;
-    for (i, span) in taps.spans().iter().enumerate() {
-        let mut at: [&[u8]; M] = [&[]; M];
-        for r in 0..M {
-            at[r] = &rows.from_row(r)[span.start * CHANNELS..];
-        }
-        assert!(at[M - 1].len() >= span.len * CHANNELS, "a row ends before its taps do");
-        let mut sums = [Sums { low: _mm256_setzero_si256(), high: _mm256_setzero_si256() }; M];
-        let mut steps = taps.steps(i).iter().enumerate();
-        // A step reads 16 bytes from its fifth pixel on. The last row is the one that ends first.
-        let whole = (at[M - 1].len() + 4 * CHANNELS).saturating_sub(16) / (STEP * CHANNELS);
-        for (s, weights) in steps.by_ref().take(whole) {
-            let weights = Weights::split(weights);
-            for r in 0..M {
-                // SAFETY: of the last row as many bytes are there, of the others more.
-                let x = unsafe { quads::<CHANNELS>(at[r].as_ptr().add(s * STEP * CHANNELS)) };
-                sums[r].add(x, &weights);
+    #[inline(always)]
+    unsafe fn add<const CHANNELS: usize>(self, pixels: *const u8, [low, high]: &Self::Weights) -> Self {
+        // SAFETY: the caller's, and see `Sums`: the machine has the instructions.
+        unsafe {
+            if CHANNELS == 1 {
+                let x = _mm256_zextsi128_si256(_mm_cvtepu8_epi16(_mm_loadl_epi64(pixels.cast())));
+                return Self {
+                    low: _mm256_add_epi32(self.low, _mm256_madd_epi16(x, low[0])),
+                    high: _mm256_add_epi32(self.high, _mm256_madd_epi16(x, high[0])),
+                };
             }
-        }
-        for (s, weights) in steps {
-            let weights = Weights::split(weights);
-            for r in 0..M {
-                let end = end(&at[r][s * STEP * CHANNELS..]);
-                // SAFETY: 4 * CHANNELS + 16 is at most 32.
-                let x = unsafe { quads::<CHANNELS>(end.as_ptr()) };
-                sums[r].add(x, &weights);
-            }
-        }
-        let mut bytes = [0u8; 16];
-        let mut words = [_mm_setzero_si128(); ROWS];
-        for r in 0..M {
-            words[r] = sums[r].rounded();
-        }
-        let packed = _mm_packus_epi16(_mm_packs_epi32(words[0], words[1]), _mm_packs_epi32(words[2], words[3]));
-        // SAFETY: sixteen bytes.
-        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), packed) };
-        for r in 0..M {
-            out[r * row_len + i * CHANNELS..][..CHANNELS].copy_from_slice(&bytes[4 * r..][..CHANNELS]);
+            let x = quads::<CHANNELS>(pixels);
+            let (even, odd) = (_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(x));
+            let add = |sum, w: &[__m256i; 2]| {
+                _mm256_add_epi32(_mm256_add_epi32(sum, _mm256_madd_epi16(even, w[0])), _mm256_madd_epi16(odd, w[1]))
+            };
+            Self { low: add(self.low, low), high: add(self.high, high) }
         }
     }
-}
 
-/// The end of a row as a step's bytes. What lies behind the taps meets weights of zero.
-#[cold]
-fn end(rest: &[u8]) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    let len = rest.len().min(32);
-    bytes[..len].copy_from_slice(&rest[..len]);
-    bytes
+    #[inline(always)]
+    fn samples<const CHANNELS: usize>(rows: [Self; ROWS]) -> [[u8; 4]; ROWS] {
+        // SAFETY: see `Sums`: the machine has the instructions.
+        unsafe {
+            let mut sums = [_mm256_setzero_si256(); ROWS];
+            for r in 0..ROWS {
+                sums[r] = _mm256_add_epi32(rows[r].low, _mm256_slli_epi32::<16>(rows[r].high));
+            }
+            samples::<CHANNELS>(sums)
+        }
+    }
 }
 
 /// Eight pixels, four in each half: in every quarter of it the four bytes of one channel.
@@ -94,8 +125,8 @@ fn end(rest: &[u8]) -> [u8; 32] {
 /// # Safety
 /// `pixels` is good for reads of `4 * CHANNELS + 16` bytes.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn quads<const CHANNELS: usize>(pixels: *const u8) -> __m256i {
+#[target_feature(enable = "avx2")]
+pub(in crate::isa) unsafe fn quads<const CHANNELS: usize>(pixels: *const u8) -> __m256i {
     // SAFETY: the caller's.
     let x = unsafe { _mm256_loadu2_m128i(pixels.add(4 * CHANNELS).cast(), pixels.cast()) };
     let order = const {
@@ -112,113 +143,57 @@ unsafe fn quads<const CHANNELS: usize>(pixels: *const u8) -> __m256i {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
-fn load<T: bytemuck::Pod>(x: &T) -> __m256i {
+#[target_feature(enable = "avx2")]
+pub(in crate::isa) fn load<T: bytemuck::Pod>(x: &T) -> __m256i {
     const { assert!(size_of::<T>() == 32) };
     // SAFETY: 32 bytes.
-    unsafe { _mm256_loadu_si256(ptr::from_ref(x).cast()) }
+    unsafe { _mm256_loadu_si256(std::ptr::from_ref(x).cast()) }
 }
 
-/// The weights of eight pixels, four in each half: in all quarters of it the words of the first and the third, or of the second and the fourth.
-struct Weights {
-    low: [__m256i; 2],
-    high: [__m256i; 2],
-}
-
-impl Weights {
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn split(weights: &[i32; STEP]) -> Self {
-        const fn order(first: i8) -> [i8; 32] {
-            let mut order = [0; 32];
-            let mut i = 0;
-            while i < 32 {
-                let word = [first, first + 1, first + 8, first + 9];
-                order[i] = word[i % 4];
-                i += 1;
-            }
-            order
-        }
-        let w = load(weights);
-        let carried = _mm256_add_epi32(w, _mm256_set1_epi32(0x8000));
-        Self {
-            low: [_mm256_shuffle_epi8(w, load(&const { order(0) })), _mm256_shuffle_epi8(w, load(&const { order(4) }))],
-            high: [
-                _mm256_shuffle_epi8(carried, load(&const { order(2) })),
-                _mm256_shuffle_epi8(carried, load(&const { order(6) })),
-            ],
-        }
-    }
-}
-
-/// The sums of one output sample: in each quarter of a half one channel.
-#[derive(Clone, Copy)]
-struct Sums {
-    low: __m256i,
-    high: __m256i,
-}
-
-impl Sums {
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn add(&mut self, x: __m256i, weights: &Weights) {
-        let x = [_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(x)];
-        for i in 0..2 {
-            self.low = _mm256_add_epi32(self.low, _mm256_madd_epi16(x[i], weights.low[i]));
-            self.high = _mm256_add_epi32(self.high, _mm256_madd_epi16(x[i], weights.high[i]));
-        }
-    }
-
-    /// As words that need only be clamped.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn rounded(self) -> __m128i {
-        let sum = _mm256_add_epi32(self.low, _mm256_slli_epi32::<16>(self.high));
-        let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-        _mm_srai_epi32::<{ FRACTION_BITS as i32 }>(_mm_add_epi32(sum, _mm_set1_epi32(1 << (FRACTION_BITS - 1))))
-    }
-}
-
-pub(in crate::isa) fn vertical_u8(band: Band<'_, u8>, weights: &[i32], sums: &mut [i32]) {
-    // SAFETY: it is in the tables of sets with these instructions only.
-    unsafe { vertical(band, weights, sums) };
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn vertical(band: Band<'_, u8>, weights: &[i32], sums: &mut [i32]) {
-    let (wide, rest) = sums.as_chunks_mut::<32>();
-    for (i, sums) in wide.iter_mut().enumerate() {
-        columns::<4>(band, i * 32, weights, sums.as_chunks_mut().0.first_chunk_mut().expect("four of eight"));
-    }
-    let at = wide.len() * 32;
-    let (eights, rest) = rest.as_chunks_mut::<8>();
-    for (i, sums) in eights.iter_mut().enumerate() {
-        columns::<1>(band, at + i * 8, weights, std::array::from_mut(sums));
-    }
-    if !rest.is_empty() && !weights.is_empty() {
-        scalar::vertical_u8(Band { samples: &band.samples[at + eights.len() * 8..], ..band }, weights, rest);
-    }
-}
-
-/// `N` eights of columns from `first` on, whose sums stay in registers.
+/// The samples that are the sums of both halves, or of one channel of all quarters.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
-fn columns<const N: usize>(band: Band<'_, u8>, first: usize, weights: &[i32], sums: &mut [[i32; 8]; N]) {
-    let mut acc = [_mm256_setzero_si256(); N];
-    for i in 0..N {
-        acc[i] = load(&sums[i]);
+#[target_feature(enable = "avx2")]
+pub(in crate::isa) fn samples<const CHANNELS: usize>(rows: [__m256i; ROWS]) -> [[u8; 4]; ROWS] {
+    let mut words = [_mm_setzero_si128(); ROWS];
+    for r in 0..ROWS {
+        let mut sum = _mm_add_epi32(_mm256_castsi256_si128(rows[r]), _mm256_extracti128_si256::<1>(rows[r]));
+        if CHANNELS == 1 {
+            sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b00_00_11_10>(sum));
+            sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b00_00_00_01>(sum));
+        }
+        let half = _mm_set1_epi32(1 << (FRACTION_BITS - 1));
+        words[r] = _mm_srai_epi32::<{ FRACTION_BITS as i32 }>(_mm_add_epi32(sum, half));
     }
-    for (y, &weight) in weights.iter().enumerate() {
-        let (row, weight) = (band.from_row(y)[first..].as_chunks::<8>().0, _mm256_set1_epi32(weight));
-        let row: &[[u8; 8]; N] = row.first_chunk().expect("a band of whole rows");
-        for i in 0..N {
-            // SAFETY: eight bytes.
-            let x = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(row[i].as_ptr().cast()) });
-            acc[i] = _mm256_add_epi32(acc[i], _mm256_mullo_epi32(x, weight));
+    let bytes = _mm_packus_epi16(_mm_packs_epi32(words[0], words[1]), _mm_packs_epi32(words[2], words[3]));
+    let mut samples = [[0; 4]; ROWS];
+    // SAFETY: sixteen bytes.
+    unsafe { _mm_storeu_si128(samples.as_mut_ptr().cast(), bytes) };
+    samples
+}
+
+/// Here `vpmulld` is as good: widening to words and splitting the weights takes as many instructions.
+#[derive(Clone, Copy)]
+struct Eight(__m256i);
+
+impl Columns for Eight {
+    #[inline(always)]
+    fn load(sums: &[i32; 8]) -> Self {
+        // SAFETY: see `Sums`: the machine has the instruction.
+        unsafe { Self(load(sums)) }
+    }
+
+    #[inline(always)]
+    fn add(self, samples: &[u8; 8], weight: i32) -> Self {
+        // SAFETY: see `Sums`: the machine has the instructions; eight bytes are there.
+        unsafe {
+            let x = _mm256_cvtepu8_epi32(_mm_loadl_epi64(samples.as_ptr().cast()));
+            Self(_mm256_add_epi32(self.0, _mm256_mullo_epi32(x, _mm256_set1_epi32(weight))))
         }
     }
-    for i in 0..N {
-        // SAFETY: eight sums.
-        unsafe { _mm256_storeu_si256(sums[i].as_mut_ptr().cast(), acc[i]) };
+
+    #[inline(always)]
+    fn store(self, sums: &mut [i32; 8]) {
+        // SAFETY: see `Sums`: the machine has the instruction; there is room for eight.
+        unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), self.0) };
     }
 }
