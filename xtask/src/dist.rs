@@ -257,7 +257,7 @@ fn build(target: Target, crates: &Crates, commit: &Commit) -> Result<Built, Erro
     let home = env::home_dir().unwrap_or_default();
     private.extend([Path::new(sysroot.trim()), &home]);
     no_path_of(&private, &program)?;
-    Ok(Built { program, compiler: of("rustc").to_owned() })
+    Ok(Built { program, compiler: version.lines().next().unwrap_or_default().to_owned() })
 }
 
 /// Refuses a program that names a file in one of the folders.
@@ -280,18 +280,20 @@ fn no_path_of(folders: &[&Path], program: &Path) -> Result<(), Error> {
 
 fn install(target: Target, (major, minor): (u32, u32), compiler: &str, commit: &Commit) -> String {
     let (name, folder, hash) = (target.name(), target.folder(), &commit.hash);
-    let (pages, loader) = match target {
-        Target::X86_64 => ("", "x86-64"),
-        Target::Aarch64 => (" Kernels with pages of 4, 16 and 64 KiB can run it (Raspberry Pi 3, 4, 5).", "64-bit ARM"),
+    let (processor, systems, pages) = match target {
+        Target::X86_64 => ("x86-64", "Debian 12, Ubuntu 22.04, RHEL 9", ""),
+        Target::Aarch64 => {
+            let pages = " The kernel's pages may have 4, 16 (Raspberry Pi 5) or 64 KiB.";
+            ("64-bit ARM", "Raspberry Pi OS of October 2023 (64-bit), Debian 12, Ubuntu 22.04", pages)
+        }
     };
     format!(
         "\
 edgeclip {VERSION} for {name}
 commit {hash}, built with {compiler}
 
-It needs Linux on {loader} with glibc {major}.{minor} or later (`ldd --version` says which there is): Debian 12, Raspberry Pi OS of
-October 2023 (64 bits), Ubuntu 22.04, RHEL 9 or later.{pages} Nothing else has to be installed; the program can be copied to any folder
-on the PATH.
+It needs Linux on {processor} with glibc {major}.{minor} or later (`ldd --version` shows it): {systems} or later.{pages}
+Nothing else has to be installed; the program can be copied to any folder on the PATH.
 
 The tour of README.md runs from the folder that this file is in, with another first line:
 
