@@ -1,6 +1,8 @@
-//! What people and CI call: `cargo xtask convert | test | peak | dist | ci`. It starts cargo and programs and knows no product crate.
+//! What people and CI call: `cargo xtask convert | test | peak | aarch64 | dist | ci`. It starts cargo and programs and knows no product crate.
 #![forbid(unsafe_code)]
 
+mod aarch64;
+mod cross;
 mod dist;
 
 use std::{
@@ -19,6 +21,8 @@ cargo xtask <task> [arguments]
   convert MODEL ...    the same as `edgeclip convert MODEL ...` with a folder, file or name, built first (--help: its options)
   test [arguments]     the whole test suite; arguments go to `cargo test`
   peak [--json]        what this machine can do at most: multiply-adds and reads in a second, on one thread and on all
+  aarch64              builds for 64-bit ARM and runs kernels, demo and tests under qemu as the processors of a Raspberry Pi 4 and 5 and as
+                       a newer one; on x86-64 Debian, where it installs what it needs
   dist [--check]       the archives of a release, for x86-64 and ARM Linux (--target NAME: one of them); --check makes them twice and
                        follows the README's tour in them (docs/releases.md)
   ci                   what has to pass before a change lands: format, lints, docs, tests, the demo, with the time of each";
@@ -58,6 +62,8 @@ fn main() -> ExitCode {
         "convert" => convert(rest),
         "test" => test(rest),
         "peak" => peak(rest),
+        "aarch64" if rest.is_empty() => aarch64::aarch64(),
+        "aarch64" => Err(Error::Usage("aarch64 takes no arguments".to_owned())),
         "dist" => dist::dist(rest),
         "ci" if rest.is_empty() => ci(),
         "ci" => Err(Error::Usage("ci takes no arguments".to_owned())),
