@@ -105,6 +105,7 @@ fn linears(criterion: &mut Criterion) {
                     }
                 }
             }
+            #[cfg(target_arch = "x86_64")]
             group.add("f32 gemm", floats, || rival(m, n, k, &mut out, black_box(&x), &weights));
             group.finish();
         }
@@ -112,6 +113,7 @@ fn linears(criterion: &mut Criterion) {
 }
 
 /// `out[m, n] = x[m, k] weights[n, k]^T` by the crate gemm.
+#[cfg(target_arch = "x86_64")]
 fn rival(m: usize, n: usize, k: usize, out: &mut [f32], x: &[f32], weights: &[f32]) {
     assert_eq!((out.len(), x.len(), weights.len()), (m * n, m * k, n * k));
     let (columns, inputs) = (n as isize, k as isize);

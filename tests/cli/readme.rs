@@ -21,7 +21,7 @@ fn the_tour_is_true() {
         if line.starts_with("export ") {
             continue;
         }
-        let line = line.replace("target/demo/demo-q8_0.gguf", demo_q8_0()).replace("pictures.npy", &output.display().to_string());
+        let line = line.replace("pictures.npy", &output.display().to_string());
         let done = Command::new("sh")
             .args(["-c", &line])
             .env("PATH", &path)

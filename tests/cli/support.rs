@@ -116,9 +116,22 @@ pub(crate) fn signal(process: u32, signals: &[&str]) {
     assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success(), "the program ended too early");
 }
 
+/// The program, run as this test is: under emulation cargo is told by what (`cargo xtask aarch64`).
+pub(crate) fn program() -> Command {
+    let program = env!("CARGO_BIN_EXE_edgeclip");
+    match std::env::var_os("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER") {
+        Some(runner) if cfg!(target_arch = "aarch64") => {
+            let mut command = Command::new(runner);
+            command.arg(program);
+            command
+        }
+        _ => Command::new(program),
+    }
+}
+
 /// The program with arguments, without what the caller's environment has: neither a model, nor caches, nor the network.
 pub(crate) fn edgeclip(arguments: &[&str]) -> Program {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_edgeclip"));
+    let mut command = program();
     let is_steering = |name: &str| {
         let prefixes = ["EDGECLIP_", "HF_", "HUGGING", "TRANSFORMERS_", "XDG_CACHE_HOME", "SSL_CERT", "REQUESTS_CA"];
         prefixes.iter().any(|prefix| name.starts_with(prefix)) || name.to_ascii_lowercase().ends_with("_proxy")

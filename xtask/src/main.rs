@@ -1,12 +1,16 @@
-//! What people and CI call: `cargo xtask convert | test | peak | ci`. It starts cargo and programs and knows no product crate.
+//! What people and CI call: `cargo xtask convert | test | peak | aarch64 | dist | ci`. It starts cargo and programs and knows no product crate.
 #![forbid(unsafe_code)]
+
+mod aarch64;
+mod cross;
+mod dist;
 
 use std::{
     env,
     ffi::OsString,
     fmt, fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -17,6 +21,10 @@ cargo xtask <task> [arguments]
   convert MODEL ...    the same as `edgeclip convert MODEL ...` with a folder, file or name, built first (--help: its options)
   test [arguments]     the whole test suite; arguments go to `cargo test`
   peak [--json]        what this machine can do at most: multiply-adds and reads in a second, on one thread and on all
+  aarch64              builds for 64-bit ARM and runs kernels, demo and tests under qemu as the processors of a Raspberry Pi 4 and 5 and as
+                       a newer one; on x86-64 Debian, where it installs what it needs
+  dist [--check]       the archives of a release, for x86-64 and ARM Linux (--target NAME: one of them); --check makes them twice and
+                       follows the README's tour in them (docs/releases.md)
   ci                   what has to pass before a change lands: format, lints, docs, tests, the demo, with the time of each";
 
 /// Why a task failed. What the started program had to say, it has said.
@@ -26,6 +34,8 @@ enum Error {
     Start(String, std::io::Error),
     Failed(String, Option<i32>),
     File(PathBuf, std::io::Error),
+    /// Somebody has to do something first: says what is wrong, and what to do.
+    Refused(String),
 }
 
 impl fmt::Display for Error {
@@ -36,6 +46,7 @@ impl fmt::Display for Error {
             Self::Failed(line, Some(code)) => write!(f, "`{line}` failed with {code}"),
             Self::Failed(line, None) => write!(f, "`{line}` was killed"),
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Refused(problem) => f.write_str(problem),
         }
     }
 }
@@ -51,6 +62,9 @@ fn main() -> ExitCode {
         "convert" => convert(rest),
         "test" => test(rest),
         "peak" => peak(rest),
+        "aarch64" if rest.is_empty() => aarch64::aarch64(),
+        "aarch64" => Err(Error::Usage("aarch64 takes no arguments".to_owned())),
+        "dist" => dist::dist(rest),
         "ci" if rest.is_empty() => ci(),
         "ci" => Err(Error::Usage("ci takes no arguments".to_owned())),
         "help" | "--help" | "-h" => {
@@ -90,10 +104,24 @@ fn cargo() -> Command {
 
 /// Runs a command to its end and passes on what it prints.
 fn run(command: &mut Command) -> Result<(), Error> {
-    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned();
-    let line = command.get_args().fold(program.clone(), |line, argument| line + " " + &quoted(&argument.to_string_lossy()));
-    let status = command.status().map_err(|error| Error::Start(program, error))?;
-    if status.success() { Ok(()) } else { Err(Error::Failed(line, status.code())) }
+    let status = command.status().map_err(|error| Error::Start(name(command), error))?;
+    if status.success() { Ok(()) } else { Err(failed(command, status)) }
+}
+
+/// Runs a command to its end and gives what it prints.
+fn output(command: &mut Command) -> Result<String, Error> {
+    let done = command.stderr(Stdio::inherit()).output().map_err(|error| Error::Start(name(command), error))?;
+    if done.status.success() { Ok(String::from_utf8_lossy(&done.stdout).into_owned()) } else { Err(failed(command, done.status)) }
+}
+
+fn name(command: &Command) -> String {
+    let program = command.get_program();
+    Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned()
+}
+
+fn failed(command: &Command, status: ExitStatus) -> Error {
+    let line = command.get_args().fold(name(command), |line, argument| line + " " + &quoted(&argument.to_string_lossy()));
+    Error::Failed(line, status.code())
 }
 
 /// An argument as a shell takes it.

@@ -79,6 +79,8 @@ pub(crate) enum Form {
         sums: bool,
         /// Whether an integer takes two bytes.
         wide: bool,
+        /// How many values of a row lie side by side, if two rows take turns.
+        pairs: Option<usize>,
     },
 }
 
@@ -103,7 +105,7 @@ pub struct Activations {
 /// Rows of integers, as [`crate::isa::tile::Int8Tile`] reads them.
 #[derive(Debug)]
 pub(crate) struct Int8Rows {
-    /// `[m]` rows, [`Form::row_bytes`] after each other.
+    /// `[m]` rows, [`Form::row_bytes`] after each other, or half as many pairs of them.
     pub(crate) q: Aligned<u8>,
     /// `[m, groups]`
     pub(crate) start: Aligned<i32>,
@@ -208,32 +210,34 @@ impl Activations {
         quantize: impl Fn(usize, &mut Aligned<f32>, &mut [i8]) -> (f32, f32) + Sync + Send,
     ) {
         let (kernels, form) = (linear.kernels(), linear.form());
-        let Form::Int8 { k, group, offset, sums, wide } = form else { unreachable!("the caller has looked") };
+        let Form::Int8 { k, group, offset, sums, wide, pairs } = form else { unreachable!("the caller has looked") };
         let (groups, row_bytes) = (k / group, Form::row_bytes(k, wide));
         (self.m, self.k, self.form) = (m, linear.k(), form);
         let Int8Rows { q, start, group_sums, scale, zero } = &mut self.int8;
-        q.resize(m * row_bytes);
+        let together = if pairs.is_some() { 2 } else { 1 };
+        q.resize(m.next_multiple_of(together) * row_bytes);
         start.resize(m * groups);
         group_sums.resize(if sums { m * groups } else { 0 });
         scale.resize(m);
         zero.resize(m);
-        let tasks = Panels::new(m, ROWS_A_TASK);
+        let tasks = Panels::whole(m, ROWS_A_TASK, together);
         let (q, start, group_sums) = (Disjoint::new(q), Disjoint::new(start), Disjoint::new(group_sums));
         let (scale, zero) = (Disjoint::new(scale), Disjoint::new(zero));
         threads.for_each(tasks.count, |task| {
             scratch::with(|Scratch { floats: [floats, ..], bytes }| {
                 for row in tasks.rows(task) {
-                    // SAFETY: a row belongs to one task, and a task to one call.
+                    let first = row / together * together;
+                    // SAFETY: rows that lie together belong to one task, and a task to one call.
                     let (q, start, group_sums, scale, zero) = unsafe {
                         (
-                            q.part(row * row_bytes..(row + 1) * row_bytes),
+                            q.part(first * row_bytes..(first + together) * row_bytes),
                             start.part(row * groups..(row + 1) * groups),
                             group_sums.part(if sums { row * groups..(row + 1) * groups } else { 0..0 }),
                             scale.part(row..row + 1),
                             zero.part(row..row + 1),
                         )
                     };
-                    let narrow: &mut [i8] = match wide {
+                    let narrow: &mut [i8] = match wide || pairs.is_some() {
                         true => {
                             bytes.resize(k);
                             bytes
@@ -254,6 +258,10 @@ impl Activations {
                     if wide {
                         let wide: &mut [i16] = bytemuck::cast_slice_mut(&mut q[..2 * k]);
                         wide.iter_mut().zip(&**bytes).for_each(|(wide, q)| *wide = i16::from(*q));
+                    }
+                    if let Some(depth) = pairs {
+                        let turns = q[row % 2 * depth..].chunks_mut(2 * depth).zip(bytes.chunks_exact(depth));
+                        turns.for_each(|(q, bytes)| q[..depth].copy_from_slice(bytemuck::cast_slice(bytes)));
                     }
                 }
             });
@@ -287,11 +295,15 @@ impl Activations {
     /// The integers of a row, its scale and its zero point.
     #[cfg(test)]
     pub(crate) fn levels(&self, row: usize) -> (Vec<i32>, f64, f64) {
-        let Form::Int8 { k, wide, .. } = self.form else { panic!("no integers") };
-        let bytes = &self.int8.q[row * Form::row_bytes(k, wide)..];
-        let q = match wide {
-            true => bytemuck::cast_slice::<u8, i16>(&bytes[..2 * self.k]).iter().map(|&q| q.into()).collect(),
-            false => bytes[..self.k].iter().map(|&q| i32::from(q as i8)).collect(),
+        let Form::Int8 { k, wide, pairs, .. } = self.form else { panic!("no integers") };
+        let bytes = &self.int8.q[if pairs.is_some() { row / 2 * 2 } else { row } * Form::row_bytes(k, wide)..];
+        let q = match (wide, pairs) {
+            (true, _) => bytemuck::cast_slice::<u8, i16>(&bytes[..2 * self.k]).iter().map(|&q| q.into()).collect(),
+            (false, None) => bytes[..self.k].iter().map(|&q| i32::from(q as i8)).collect(),
+            (false, Some(depth)) => {
+                let at = |i: usize| (2 * (i / depth) + row % 2) * depth + i % depth;
+                (0..self.k).map(|i| i32::from(bytes[at(i)] as i8)).collect()
+            }
         };
         (q, f64::from(self.int8.scale[row]), f64::from(self.int8.zero[row]))
     }

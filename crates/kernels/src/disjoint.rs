@@ -2,6 +2,8 @@
 
 use std::{marker::PhantomData, ops::Range, slice};
 
+use crate::isa;
+
 /// A mutable slice whose parts are handed out on the word of the caller.
 pub(crate) struct Disjoint<'a, T> {
     first: *mut T,
@@ -29,19 +31,12 @@ impl<'a, T> Disjoint<'a, T> {
 
     /// Asks for elements that will be written. Does nothing where there is no such instruction.
     pub(crate) fn prefetch(&self, range: Range<usize>) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            let first: *const u8 = self.first.wrapping_add(range.start).cast();
-            // The last byte may be on a line that the steps of a line's length do not touch.
-            let bytes = range.len() * size_of::<T>();
-            for at in (0..bytes).step_by(64).chain(bytes.checked_sub(1)) {
-                // SAFETY: every processor of this architecture has the instruction, which faults at no address.
-                unsafe { _mm_prefetch::<_MM_HINT_ET0>(first.wrapping_add(at).cast()) };
-            }
+        let first: *const u8 = self.first.wrapping_add(range.start).cast();
+        // The last byte may be on a line that the steps of a line's length do not touch.
+        let bytes = range.len() * size_of::<T>();
+        for at in (0..bytes).step_by(64).chain(bytes.checked_sub(1)) {
+            isa::prefetch_to_write(first.wrapping_add(at));
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = range;
     }
 
     /// The elements `range`.

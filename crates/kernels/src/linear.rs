@@ -210,6 +210,7 @@ impl Linear {
                 offset: w.offset,
                 sums: !w.min.is_empty(),
                 wide: self.kernels.layout.is_wide(w.four),
+                pairs: self.kernels.layout.pairs.then(|| self.kernels.layout.depth(w.four)),
             },
             // Rows that are a power of two long would share the same few places of the cache.
             Weights::Floats(_) => Form::Floats { stride: self.k.next_multiple_of(16) + 16 },
@@ -227,7 +228,7 @@ impl Linear {
             return;
         }
         let layout = self.kernels.layout;
-        let (panels, columns) = (Panels::new(x.m(), layout.rows), self.n.div_ceil(layout.columns));
+        let (panels, columns) = (Panels::whole(x.m(), layout.rows, layout.together()), self.n.div_ceil(layout.columns));
         let depth = match &self.weights {
             Weights::Int8(w) => w.k * if layout.is_wide(w.four) { 2 } else { 1 },
             Weights::Floats(_) => self.k * size_of::<f32>(),
@@ -335,7 +336,7 @@ impl Linear {
         let scale = &w.scale[first * groups..][..groups * width];
         let start = &x.start[rows.start * groups..rows.end * groups];
         let stride = Form::row_bytes(w.k, layout.is_wide(w.four));
-        let x_q = &x.q[rows.start * stride..rows.end * stride];
+        let x_q = &x.q[rows.start * stride..rows.end.next_multiple_of(layout.together()) * stride];
         // A block is as long as most groups.
         let steps = w.group.min(32) / layout.depth(w.four);
         let blocks = w.group / (steps * layout.depth(w.four));
@@ -348,7 +349,8 @@ impl Linear {
         };
         // Sums of 4 bits are only known to fit for the groups that the formats have.
         assert!(!w.four || w.group == 32);
-        assert!(blocks * steps * layout.depth(w.four) == w.group && steps.is_multiple_of(2));
+        assert!(blocks * steps * layout.depth(w.four) == w.group && (steps == 1 || steps.is_multiple_of(2)));
+        assert!(rows.start.is_multiple_of(layout.together()));
         let tile = Int8Tile {
             x: x_q.as_ptr(),
             stride,

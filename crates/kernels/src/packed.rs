@@ -238,10 +238,21 @@ fn interleave(kernels: &Kernels, rows: &mut [i8], k: usize, four: bool, offset: 
         }
     } else {
         for (c, row) in rows.chunks_exact(k).enumerate() {
-            let steps = row[..len].chunks_exact(depth).enumerate();
-            steps.for_each(|(s, values)| out[(s * columns + c) * depth..][..depth].copy_from_slice(bytemuck::cast_slice(values)));
+            let row: &[u8] = bytemuck::cast_slice(&row[..len]);
+            match depth {
+                2 => turns::<2>(row, c, columns, out),
+                8 => turns::<8>(row, c, columns, out),
+                16 => turns::<16>(row, c, columns, out),
+                _ => unreachable!("depths of `Layout`"),
+            }
         }
     }
+}
+
+/// A row as column `c`: `DEPTH` values at a time, as one word or vector.
+fn turns<const DEPTH: usize>(row: &[u8], c: usize, columns: usize, out: &mut [u8]) {
+    let steps = out.as_chunks_mut::<DEPTH>().0.iter_mut().skip(c).step_by(columns);
+    steps.zip(row.as_chunks::<DEPTH>().0).for_each(|(out, values)| *out = *values);
 }
 
 /// `[columns][groups]` as `[groups][columns]`.

@@ -7,21 +7,31 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panels {
     pub(crate) count: usize,
+    m: usize,
+    /// Rows that stay in one panel; all the rest counts these.
+    together: usize,
     short: usize,
-    /// So many of the first panels have one row more.
+    /// So many of the first panels have one more.
     tall: usize,
 }
 
 impl Panels {
     pub(crate) fn new(m: usize, most: usize) -> Self {
-        let count = m.div_ceil(most);
-        Self { count, short: m.checked_div(count).unwrap_or(0), tall: m.checked_rem(count).unwrap_or(0) }
+        Self::whole(m, most, 1)
+    }
+
+    /// The same with `together` rows at a time, of which only the last are fewer; `most` is a multiple of that.
+    pub(crate) fn whole(m: usize, most: usize, together: usize) -> Self {
+        let (units, most) = (m.div_ceil(together), most / together);
+        let count = units.div_ceil(most);
+        Self { count, m, together, short: units.checked_div(count).unwrap_or(0), tall: units.checked_rem(count).unwrap_or(0) }
     }
 
     /// The rows of a panel.
     pub(crate) fn rows(self, panel: usize) -> Range<usize> {
         let first = panel * self.short + panel.min(self.tall);
-        first..first + self.short + usize::from(panel < self.tall)
+        let end = first + self.short + usize::from(panel < self.tall);
+        first * self.together..(end * self.together).min(self.m)
     }
 }
 
@@ -39,6 +49,23 @@ mod tests {
                     let rows = panels.rows(panel);
                     assert_eq!(rows.start, next);
                     assert!(rows.len() <= most && rows.len() >= m / panels.count, "{m} in {most}: {rows:?}");
+                    next = rows.end;
+                }
+                assert_eq!((next, panels.count), (m, m.div_ceil(most)));
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_stay_together() {
+        for most in [2, 4, 6] {
+            for m in 0..100 {
+                let panels = Panels::whole(m, most, 2);
+                let mut next = 0;
+                for panel in 0..panels.count {
+                    let rows = panels.rows(panel);
+                    assert_eq!(rows.start, next);
+                    assert!(rows.start % 2 == 0 && (1..=most).contains(&rows.len()), "{m} in {most}: {rows:?}");
                     next = rows.end;
                 }
                 assert_eq!((next, panels.count), (m, m.div_ceil(most)));

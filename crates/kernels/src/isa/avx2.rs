@@ -22,7 +22,7 @@ x86_rows!("avx2,fma", crate::isa::avx2::Pair);
 /// Handed out by [`Kernels::new`] only where [`FEATURES`] are there.
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
-    layout: Layout { rows: 6, columns: COLUMNS, wide: true, offset: 0 },
+    layout: Layout { rows: 6, columns: COLUMNS, depth: 4, wide: true, pairs: false, offset: 0 },
     tiles: Tiles {
         int8: &[int8::<1>, int8::<2>, int8::<3>, int8::<4>, int8::<5>, int8::<6>],
         int4: &[int4::<1>, int4::<2>, int4::<3>, int4::<4>, int4::<5>, int4::<6>],

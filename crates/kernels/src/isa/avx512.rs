@@ -20,7 +20,7 @@ x86_rows!("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", crate::isa::
 /// Handed out by [`Kernels::new`] only where [`FEATURES`] are there.
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Avx512Vnni,
-    layout: Layout { rows: 6, columns: COLUMNS, wide: false, offset: 128 },
+    layout: Layout { rows: 6, columns: COLUMNS, depth: 4, wide: false, pairs: false, offset: 128 },
     tiles: Tiles {
         int8: &[int8::<1, false>, int8::<2, false>, int8::<3, false>, int8::<4, false>, int8::<5, false>, int8::<6, false>],
         int4: &[int8::<1, true>, int8::<2, true>, int8::<3, true>, int8::<4, true>, int8::<5, true>, int8::<6, true>],

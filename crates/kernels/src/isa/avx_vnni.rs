@@ -23,7 +23,7 @@ macro_rules! tiles {
 
             pub(in crate::isa) static KERNELS: Kernels = Kernels {
                 isa: Isa::AvxVnni,
-                layout: Layout { rows: 6, columns: COLUMNS, wide: false, offset: 128 },
+                layout: Layout { rows: 6, columns: COLUMNS, depth: 4, wide: false, pairs: false, offset: 128 },
                 tiles: Tiles {
                     int8: &[
                         int8::<1, false>,

@@ -14,6 +14,8 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
 pub(crate) mod lanes;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 mod resize;
 mod rows;
 mod scalar;
@@ -39,6 +41,12 @@ pub enum Isa {
     AvxVnni,
     /// x86-64 with AVX-512 and its VNNI: 512 bits at a time.
     Avx512Vnni,
+    /// What every 64-bit ARM has.
+    Neon,
+    /// The same with dot products of bytes (ARMv8.2).
+    NeonDotprod,
+    /// The same with products of matrices of bytes (ARMv8.6).
+    NeonI8mm,
 }
 
 /// An instruction set that this machine (or this build) does not have.
@@ -56,7 +64,8 @@ impl std::error::Error for UnsupportedIsa {}
 
 impl Isa {
     /// All that have kernels, available or not.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni];
+    pub const ALL: [Self; 7] =
+        [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni, Self::Neon, Self::NeonDotprod, Self::NeonI8mm];
 
     /// Those that this machine can run, slowest first; never empty.
     pub fn available() -> impl Iterator<Item = Self> {
@@ -73,6 +82,12 @@ impl Isa {
             Self::AvxVnni => avx_vnni::FEATURES,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => avx512::FEATURES,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => &["neon"],
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => neon::DOTPROD,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => neon::I8MM,
             _ => &[],
         }
     }
@@ -89,6 +104,9 @@ impl Isa {
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avx-vnni",
             Self::Avx512Vnni => "avx512-vnni",
+            Self::Neon => "neon",
+            Self::NeonDotprod => "neon-dotprod",
+            Self::NeonI8mm => "neon-i8mm",
         }
     }
 }
@@ -105,11 +123,27 @@ fn has(feature: &str) -> bool {
     }
     #[cfg(target_arch = "x86_64")]
     return any!(is_x86_feature_detected: "avx2" "fma" "avxvnni" "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vnni");
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    return any!(is_aarch64_feature_detected: "neon" "dotprod" "i8mm");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
         let _ = feature;
         false
     }
+}
+
+/// Asks for the cache line at `pointer`, which will be written and may be anything. Does nothing where there is no such instruction.
+#[inline(always)]
+pub(crate) fn prefetch_to_write(pointer: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor of this architecture has the instruction, which faults at no address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(pointer.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    neon::asm::prefetch_to_write(pointer);
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = pointer;
 }
 
 impl FromStr for Isa {
@@ -175,6 +209,12 @@ impl Kernels {
             Isa::AvxVnni if isa.missing().next().is_none() => Ok(&avx_vnni::vex::KERNELS),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni if isa.missing().next().is_none() => Ok(&avx512::KERNELS),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => Ok(&neon::PLAIN_KERNELS),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDotprod if isa.missing().next().is_none() => Ok(&neon::DOTPROD_KERNELS),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonI8mm if isa.missing().next().is_none() => Ok(&neon::I8MM_KERNELS),
             _ => Err(UnsupportedIsa(isa)),
         }
     }

@@ -12,7 +12,7 @@ use crate::resize::{Band, Taps, round_fixed};
 
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Scalar,
-    layout: Layout { rows: 2, columns: COLUMNS, wide: false, offset: 0 },
+    layout: Layout { rows: 2, columns: COLUMNS, depth: 4, wide: false, pairs: false, offset: 0 },
     tiles: Tiles {
         int8: &[int8::<1, false>, int8::<2, false>],
         int4: &[int8::<1, true>, int8::<2, true>],

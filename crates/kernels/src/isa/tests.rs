@@ -3,12 +3,12 @@
 mod attention;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod encoding;
-#[cfg(unix)]
+#[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod resize;
-#[cfg(unix)]
+#[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod rows;
 mod shapes;
-#[cfg(unix)]
+#[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod tiles;
 
 use bytes::Bytes;
@@ -52,6 +52,7 @@ fn scalar() -> &'static Kernels {
 
 /// All but the oracle itself; AVX-VNNI in its EVEX encoding where it has no other.
 fn others() -> Vec<&'static Kernels> {
+    #[allow(unused_mut, reason = "only x86-64 has a twin")]
     let mut all: Vec<_> = Isa::available().filter(|isa| *isa != Isa::Scalar).map(|isa| Kernels::new(isa).unwrap()).collect();
     #[cfg(target_arch = "x86_64")]
     if Kernels::new(Isa::Avx512Vnni).is_ok() {

@@ -11,10 +11,14 @@ pub(crate) const MOST_COLUMNS: usize = 32;
 pub(crate) struct Layout {
     /// Most rows of a tile.
     pub(crate) rows: usize,
-    /// Columns of a tile: outputs whose weights lie side by side.
+    /// Columns of a tile: outputs whose weights lie side by side; a multiple of 16.
     pub(crate) columns: usize,
-    /// Whether activations are widened to 16 bits where weights have 8.
+    /// Values of a row that lie side by side, those that one instruction sums: 4, 8 or 16.
+    pub(crate) depth: usize,
+    /// Whether activations are widened to 16 bits where weights have 8, and only two lie side by side.
     pub(crate) wide: bool,
+    /// Whether the activations of two rows take turns, `depth` values each.
+    pub(crate) pairs: bool,
     /// What is added to weights of 8 bits to make them unsigned: 128, or 0 if they stay signed.
     pub(crate) offset: i32,
 }
@@ -25,9 +29,14 @@ impl Layout {
         self.wide && !four
     }
 
-    /// Values of a row that lie side by side: what one instruction sums.
+    /// Values of a row that lie side by side, for weights of 4 bits or of 8.
     pub(crate) const fn depth(self, four: bool) -> usize {
-        if self.is_wide(four) { 2 } else { 4 }
+        if self.is_wide(four) { 2 } else { self.depth }
+    }
+
+    /// How many rows of activations lie together.
+    pub(crate) const fn together(self) -> usize {
+        if self.pairs { 2 } else { 1 }
     }
 }
 
@@ -37,8 +46,9 @@ impl Layout {
 /// * `out[r][c] = x_scale[r] * (y[r][c] - zero[r] * sum[c]) + bias[c]`, added to what is there if `add` says so.
 ///
 /// The tile of M rows, C columns and depth D ([`Layout`]) reads, with `k = groups * blocks * steps * D`:
-/// * `x`: M rows of `[k]`, each `stride` bytes after the one before, of i8, or of i16 if they are wide; `x_scale` and `zero`: `[M]`;
-/// * `start`: `[M][groups]`, where the dots begin: minus the sum of the row's group times the offset of the weights;
+/// * `x`: M rows of `[k]`, each `stride` bytes after the one before, of i8, or of i16 if they are wide; in pairs, `[k / D][2][D]` of i8, each twice
+///   the stride after the one before, the last of them whole even if M is odd; `x_scale` and `zero`: `[M]`;
+/// * `start`: `[M][groups]`, where the dots begin: minus the sum of the row's group times the offset of the weights, so zeros if that is 0;
 /// * `w`: `[k / D][C][D]` bytes with 8 bits; with 4, `[k / D / 2][C][D]`, the lower half of a byte for an even step, the upper for the odd one
 ///   after it, unsigned;
 /// * `scale`: `[groups][C]`; `sum` and `bias`: `[C]`;
@@ -59,7 +69,7 @@ pub(crate) struct Int8Tile {
     pub(crate) groups: usize,
     /// Of a group.
     pub(crate) blocks: usize,
-    /// Of a block; a multiple of 2.
+    /// Of a block; a multiple of 2, but 1 where a group is no longer than the depth.
     pub(crate) steps: usize,
     pub(crate) ahead: *const u8,
     pub(crate) lines: usize,

@@ -59,6 +59,7 @@ impl<T> Drop for Guarded<T> {
 
 /// Everything that runs here, and how it is called in the list.
 fn all() -> Vec<(String, &'static Kernels)> {
+    #[allow(unused_mut, reason = "only x86-64 has a twin")]
     let mut all: Vec<_> = Isa::available().map(|isa| (isa.name().to_owned(), Kernels::new(isa).unwrap())).collect();
     #[cfg(target_arch = "x86_64")]
     if Kernels::new(Isa::Avx512Vnni).is_ok() {
@@ -75,6 +76,7 @@ struct Case {
     steps: usize,
     four: bool,
     wide: bool,
+    pairs: bool,
     columns: usize,
     depth: usize,
     x: Vec<i8>,
@@ -104,10 +106,13 @@ impl Case {
             steps,
             four,
             wide: layout.is_wide(four),
+            pairs: layout.pairs,
             columns,
             depth,
             x: (0..m * k).map(|_| level() as i8).collect(),
-            start: (0..m * groups).map(|_| (random.next() % 1000) as i32 - 500).collect(),
+            start: (0..m * groups)
+                .map(|_| if four || layout.offset > 0 { (random.next() % 1000) as i32 - 500 } else { 0 })
+                .collect(),
             w: (0..columns * k / if four { 2 } else { 1 }).map(|_| level()).collect(),
             floats: [m, m, groups * columns, columns, columns, m * columns].map(|n| random.floats(n)),
         }
@@ -147,13 +152,22 @@ impl Case {
     fn run(&self, kernels: &Kernels, at_end: bool, before: Option<f32>) -> Vec<f32> {
         // No multiples of a vector: neither needs to begin on one.
         const BETWEEN: (usize, usize) = (20, 5);
-        let row_bytes = self.x.len() / self.m * if self.wide { 2 } else { 1 };
+        let k = self.x.len() / self.m;
+        let row_bytes = if self.wide { 2 * k } else { k };
         let (stride, out_stride) = (row_bytes + BETWEEN.0, self.columns + BETWEEN.1);
         let mut x = vec![0x55; (self.m - 1) * stride + row_bytes];
-        for (out, row) in x.chunks_mut(stride).zip(self.x.chunks_exact(self.x.len() / self.m)) {
-            match self.wide {
-                true => out.iter_mut().zip(row.iter().flat_map(|&q| i16::from(q).to_le_bytes())).for_each(|(out, q)| *out = q),
-                false => out.iter_mut().zip(row).for_each(|(out, &q)| *out = q as u8),
+        if self.pairs {
+            x.resize((self.m - 1) / 2 * 2 * stride + 2 * row_bytes, 0x55);
+        }
+        for (r, row) in self.x.chunks_exact(k).enumerate() {
+            for (i, &q) in row.iter().enumerate() {
+                match self.wide {
+                    true => x[r * stride + 2 * i..][..2].copy_from_slice(&i16::from(q).to_le_bytes()),
+                    false if self.pairs => {
+                        x[r / 2 * 2 * stride + (2 * (i / self.depth) + r % 2) * self.depth + i % self.depth] = q as u8
+                    }
+                    false => x[r * stride + i] = q as u8,
+                }
             }
         }
         let canary = f32::from_bits(0x7fc1_2345);
@@ -194,9 +208,9 @@ impl Case {
 }
 
 /// The first features of an instruction set that this machine lacks.
-#[cfg(target_arch = "x86_64")]
 fn missing(isa: Isa) -> Option<&'static str> {
-    isa.features().iter().copied().find(|feature| match *feature {
+    #[cfg(target_arch = "x86_64")]
+    return isa.features().iter().copied().find(|feature| match *feature {
         "avx2" => !is_x86_feature_detected!("avx2"),
         "fma" => !is_x86_feature_detected!("fma"),
         "avxvnni" => !is_x86_feature_detected!("avxvnni"),
@@ -206,12 +220,23 @@ fn missing(isa: Isa) -> Option<&'static str> {
         "avx512vl" => !is_x86_feature_detected!("avx512vl"),
         "avx512vnni" => !is_x86_feature_detected!("avx512vnni"),
         other => panic!("{other} is no feature that is known here"),
-    })
+    });
+    #[cfg(target_arch = "aarch64")]
+    return isa.features().iter().copied().find(|feature| match *feature {
+        "neon" => !std::arch::is_aarch64_feature_detected!("neon"),
+        "dotprod" => !std::arch::is_aarch64_feature_detected!("dotprod"),
+        "i8mm" => !std::arch::is_aarch64_feature_detected!("i8mm"),
+        other => panic!("{other} is no feature that is known here"),
+    });
 }
+
+#[cfg(target_arch = "x86_64")]
+const LIST: &str = include_str!("../../../tests/data/kernels-x86_64.txt");
+#[cfg(target_arch = "aarch64")]
+const LIST: &str = include_str!("../../../tests/data/kernels-aarch64.txt");
 
 /// The list in tests/data names every kernel there is. Those whose features this machine has must have run; CI shows what this prints.
 #[test]
-#[cfg(target_arch = "x86_64")]
 fn every_kernel_of_the_list_was_executed() {
     let mut random = Random(11);
     let mut executed = BTreeSet::new();
@@ -255,9 +280,8 @@ fn every_kernel_of_the_list_was_executed() {
         executed.extend(rows::between_pages(kernels, &mut random).map(|kernel| format!("{name} {kernel}")));
         executed.extend(resize::between_pages(kernels, &mut random).map(|kernel| format!("{name} {kernel}")));
     }
-    let list = include_str!("../../../tests/data/kernels-x86_64.txt");
     let (mut expected, mut absent) = (BTreeSet::new(), BTreeSet::new());
-    for line in list.lines().filter(|line| !line.starts_with('#')) {
+    for line in LIST.lines().filter(|line| !line.starts_with('#')) {
         let (isa, _) = line.split_once(' ').unwrap();
         // The twin needs what the largest set needs.
         let isa: Isa = if isa == "avx-vnni-evex" { Isa::Avx512Vnni } else { isa.parse().unwrap() };
@@ -269,7 +293,7 @@ fn every_kernel_of_the_list_was_executed() {
     executed.iter().for_each(|line| println!("kernel executed: {line}"));
     absent.iter().for_each(|line| println!("KERNEL THAT CANNOT RUN HERE: {line}"));
     println!("kernels: {} executed, {} that cannot run here", executed.len(), absent.len());
-    assert_eq!(executed, expected, "the list in crates/kernels/tests/data/kernels-x86_64.txt");
+    assert_eq!(executed, expected, "the list of this architecture in crates/kernels/tests/data");
 }
 
 fn float_tile(kernels: &Kernels, m: usize, random: &mut Random) {
