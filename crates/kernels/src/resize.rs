@@ -230,7 +230,7 @@ pub struct Band<'a, T> {
 impl<'a, T> Band<'a, T> {
     /// What is there from the beginning of row `y` on.
     #[inline]
-    pub(crate) fn from_row(self, y: usize) -> &'a [T] {
+    pub(crate) fn at_row(self, y: usize) -> &'a [T] {
         &self.samples[y * self.stride..]
     }
 }
@@ -286,7 +286,7 @@ pub fn horizontal_u16(band: Band<'_, u16>, taps: &Taps<f64>, out: &mut [u16]) {
         return;
     }
     for (y, out) in out.chunks_exact_mut(taps.len()).enumerate() {
-        let row = band.from_row(y);
+        let row = band.at_row(y);
         for (i, (sample, span)) in out.iter_mut().zip(&taps.spans).enumerate() {
             let mut sum = 0.0;
             for (&x, &weight) in row[span.start..span.start + span.len].iter().zip(taps.weights(i)) {
@@ -303,7 +303,7 @@ pub fn horizontal_u16(band: Band<'_, u16>, taps: &Taps<f64>, out: &mut [u16]) {
 /// If `band` is shorter than `weights` and `sums` say.
 pub fn vertical_u16(band: Band<'_, u16>, weights: &[f64], sums: &mut [f64]) {
     for (y, &weight) in weights.iter().enumerate() {
-        let row = &band.from_row(y)[..sums.len()];
+        let row = &band.at_row(y)[..sums.len()];
         for (sum, &sample) in sums.iter_mut().zip(row) {
             *sum += f64::from(sample) * weight;
         }

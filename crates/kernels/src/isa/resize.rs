@@ -47,7 +47,7 @@ pub(super) fn horizontal_u8<S: Sums>(band: Band<'_, u8>, channels: usize, taps: 
 fn groups<S: Sums, const CHANNELS: usize>(band: Band<'_, u8>, taps: &Taps<i32>, out: &mut [u8]) {
     let row_len = taps.len() * CHANNELS;
     for (i, out) in out.chunks_mut(ROWS * row_len).enumerate() {
-        let rows = Band { samples: band.from_row(i * ROWS), ..band };
+        let rows = Band { samples: band.at_row(i * ROWS), ..band };
         match out.len() / row_len {
             1 => group::<S, CHANNELS, 1>(rows, taps, out),
             2 => group::<S, CHANNELS, 2>(rows, taps, out),
@@ -63,7 +63,7 @@ fn group<S: Sums, const CHANNELS: usize, const M: usize>(rows: Band<'_, u8>, tap
     for (i, span) in taps.spans().iter().enumerate() {
         let mut at: [&[u8]; M] = [&[]; M];
         for r in 0..M {
-            at[r] = &rows.from_row(r)[span.start * CHANNELS..];
+            at[r] = &rows.at_row(r)[span.start * CHANNELS..];
         }
         // The last row is the one that ends first.
         let len = at[M - 1].len();
@@ -72,23 +72,52 @@ fn group<S: Sums, const CHANNELS: usize, const M: usize>(rows: Band<'_, u8>, tap
         let mut sums = [S::ZERO; ROWS];
         let mut steps = taps.steps(i).iter().enumerate();
         for (s, weights) in steps.by_ref().take(whole) {
-            let weights = S::weights::<CHANNELS>(weights);
+            let mut pixels = [std::ptr::null(); M];
             for r in 0..M {
-                // SAFETY: `whole` steps have their bytes in the last row, and so they have in the others.
-                sums[r] = unsafe { sums[r].add::<CHANNELS>(at[r].as_ptr().add(s * STEP * CHANNELS), &weights) };
+                pixels[r] = at[r].as_ptr().wrapping_add(s * STEP * CHANNELS);
             }
+            // SAFETY: `whole` steps have their bytes in the last row, and so they have in the others.
+            unsafe { add::<S, CHANNELS, M>(&mut sums, pixels, weights) };
         }
         for (s, weights) in steps {
-            let weights = S::weights::<CHANNELS>(weights);
+            let (mut ends, mut pixels) = ([[0; 32]; M], [std::ptr::null(); M]);
             for r in 0..M {
-                let end = end(&at[r][s * STEP * CHANNELS..]);
-                // SAFETY: of at most four channels.
-                sums[r] = unsafe { sums[r].add::<CHANNELS>(end.as_ptr(), &weights) };
+                ends[r] = end(&at[r][s * STEP * CHANNELS..]);
+                pixels[r] = ends[r].as_ptr();
             }
+            // SAFETY: of at most four channels.
+            unsafe { add::<S, CHANNELS, M>(&mut sums, pixels, weights) };
         }
         let samples = S::samples::<CHANNELS>(sums);
         for r in 0..M {
             out[r * row_len + i * CHANNELS..][..CHANNELS].copy_from_slice(&samples[r][..CHANNELS]);
+        }
+    }
+}
+
+/// Adds a step of each row. Written out, since a loop over rows may stay one and keep the sums in memory.
+///
+/// # Safety
+/// Each of `pixels` is good for reads of `4 * CHANNELS + 16` bytes.
+#[inline(always)]
+unsafe fn add<S: Sums, const CHANNELS: usize, const M: usize>(
+    sums: &mut [S; ROWS],
+    pixels: [*const u8; M],
+    weights: &[i32; STEP],
+) {
+    const { assert!(ROWS == 4) };
+    let weights = S::weights::<CHANNELS>(weights);
+    // SAFETY: the caller's.
+    unsafe {
+        sums[0] = sums[0].add::<CHANNELS>(pixels[0], &weights);
+        if M > 1 {
+            sums[1] = sums[1].add::<CHANNELS>(pixels[1], &weights);
+        }
+        if M > 2 {
+            sums[2] = sums[2].add::<CHANNELS>(pixels[2], &weights);
+        }
+        if M > 3 {
+            sums[3] = sums[3].add::<CHANNELS>(pixels[3], &weights);
         }
     }
 }
@@ -131,7 +160,7 @@ fn columns<C: Columns, const N: usize>(band: Band<'_, u8>, first: usize, weights
         acc[i] = C::load(&sums[i]);
     }
     for (y, &weight) in weights.iter().enumerate() {
-        let row: &[[u8; 8]; N] = band.from_row(y)[first..].as_chunks().0.first_chunk().expect("a band of whole rows");
+        let row: &[[u8; 8]; N] = band.at_row(y)[first..].as_chunks().0.first_chunk().expect("a band of whole rows");
         for i in 0..N {
             acc[i] = acc[i].add(&row[i], weight);
         }

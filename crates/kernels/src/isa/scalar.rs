@@ -45,7 +45,7 @@ fn horizontal_u8(band: Band<'_, u8>, channels: usize, taps: &Taps<i32>, out: &mu
         _ => horizontal_u8_of::<4>,
     };
     for (y, out) in out.chunks_exact_mut(taps.len() * channels).enumerate() {
-        horizontal(band.from_row(y), taps, out);
+        horizontal(band.at_row(y), taps, out);
     }
 }
 
@@ -65,7 +65,7 @@ fn horizontal_u8_of<const CHANNELS: usize>(row: &[u8], taps: &Taps<i32>, out: &m
 
 pub(super) fn vertical_u8(band: Band<'_, u8>, weights: &[i32], sums: &mut [i32]) {
     for (y, &weight) in weights.iter().enumerate() {
-        let row = &band.from_row(y)[..sums.len()];
+        let row = &band.at_row(y)[..sums.len()];
         for (sum, &sample) in sums.iter_mut().zip(row) {
             *sum = sum.wrapping_add(i32::from(sample).wrapping_mul(weight));
         }
