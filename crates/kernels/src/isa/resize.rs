@@ -68,6 +68,7 @@ fn group<S: Sums, const CHANNELS: usize, const M: usize>(rows: Band<'_, u8>, tap
         // The last row is the one that ends first.
         let len = at[M - 1].len();
         assert!(len >= span.len * CHANNELS, "a row ends before its taps do");
+        // A step reads sixteen bytes from its first pixel on, and from its fifth.
         let whole = (len + 4 * CHANNELS).saturating_sub(16) / (STEP * CHANNELS);
         let mut sums = [S::ZERO; ROWS];
         let mut steps = taps.steps(i).iter().enumerate();
