@@ -26,7 +26,9 @@ static INT4: &[Int8Fn] = &[int8::<1, true>, int8::<2, true>, int8::<3, true>, in
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
     let Int8Tile { stride, start, groups, blocks, steps, mut ahead, from, .. } = *tile;
-    let group = blocks * steps * 4;
+    // With 4 bits groups are always of 32: a number of steps that the compiler knows.
+    let (steps, group) = if FOUR { (8, 32) } else { (blocks * steps, blocks * steps * 4) };
+    debug_assert!(group == blocks * tile.steps * 4);
     let first = first(group);
     // SAFETY: each pointer moves over what `Int8Tile` says it is good for, in the order of the groups and of the steps within, once for each half of
     // the columns; `from` is [M][16]. Steps are even in number. Prefetching touches nothing.
@@ -40,39 +42,37 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
                 for r in 0..M {
                     acc[r] = [load_anew(&first), load_anew(&first)];
                 }
-                for _ in 0..blocks {
-                    if column == 0 {
-                        for _ in 0..tile.lines {
-                            prefetch(ahead);
-                            ahead = ahead.wrapping_add(64);
+                if column == 0 {
+                    for _ in 0..blocks * tile.lines {
+                        prefetch(ahead);
+                        ahead = ahead.wrapping_add(64);
+                    }
+                }
+                for _ in 0..steps / 2 {
+                    // Two steps, of eight columns each.
+                    let ws: [[int8x16_t; 2]; 2] = if FOUR {
+                        let both = [vld1q_u8(w), vld1q_u8(w.add(16))];
+                        w = w.add(4 * COLUMNS);
+                        [
+                            both.map(|both| vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)))),
+                            both.map(|both| vreinterpretq_s8_u8(vshrq_n_u8::<4>(both))),
+                        ]
+                    } else {
+                        let step = |w: *const u8| [vld1q_s8(w.cast()), vld1q_s8(w.add(16).cast())];
+                        let ws = [step(w), step(w.add(4 * COLUMNS))];
+                        w = w.add(8 * COLUMNS);
+                        ws
+                    };
+                    for r in 0..M {
+                        let x = vld1_s8(x.add(r * stride).cast());
+                        for c in 0..2 {
+                            acc[r][c] = vdotq_lane_s32::<0>(acc[r][c], ws[0][c], x);
+                        }
+                        for c in 0..2 {
+                            acc[r][c] = vdotq_lane_s32::<1>(acc[r][c], ws[1][c], x);
                         }
                     }
-                    for _ in 0..steps / 2 {
-                        // Two steps, of eight columns each.
-                        let ws: [[int8x16_t; 2]; 2] = if FOUR {
-                            let both = [vld1q_u8(w), vld1q_u8(w.add(16))];
-                            w = w.add(4 * COLUMNS);
-                            [
-                                both.map(|both| vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)))),
-                                both.map(|both| vreinterpretq_s8_u8(vshrq_n_u8::<4>(both))),
-                            ]
-                        } else {
-                            let step = |w: *const u8| [vld1q_s8(w.cast()), vld1q_s8(w.add(16).cast())];
-                            let ws = [step(w), step(w.add(4 * COLUMNS))];
-                            w = w.add(8 * COLUMNS);
-                            ws
-                        };
-                        for r in 0..M {
-                            let x = vld1_s8(x.add(r * stride).cast());
-                            for c in 0..2 {
-                                acc[r][c] = vdotq_lane_s32::<0>(acc[r][c], ws[0][c], x);
-                            }
-                            for c in 0..2 {
-                                acc[r][c] = vdotq_lane_s32::<1>(acc[r][c], ws[1][c], x);
-                            }
-                        }
-                        x = x.add(8);
-                    }
+                    x = x.add(8);
                 }
                 let scales = [vld1q_f32(scale), vld1q_f32(scale.add(4))];
                 scale = scale.add(COLUMNS);

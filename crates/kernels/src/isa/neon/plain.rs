@@ -25,27 +25,32 @@ unsafe fn int8<const M: usize>(tile: &Int8Tile) {
             let (mut x, mut w, mut scale) = (tile.x, tile.w.add(16 * column), tile.scale.add(column));
             let mut sums: [float32x4_t; M] = array::from_fn(|r| vld1q_f32(from.add(r * COLUMNS + column)));
             for _ in 0..groups {
-                let mut acc = [[vdupq_n_s32(0); 4]; M];
-                for _ in 0..blocks {
-                    if column == 0 {
-                        for _ in 0..tile.lines {
-                            prefetch(ahead);
-                            ahead = ahead.wrapping_add(64);
-                        }
+                if column == 0 {
+                    for _ in 0..blocks * tile.lines {
+                        prefetch(ahead);
+                        ahead = ahead.wrapping_add(64);
                     }
-                    for _ in 0..steps {
+                }
+                let mut acc = [[vdupq_n_s32(0); 4]; M];
+                // Two products of -128 with itself are no number of 16 bits: lower and upper halves are added one by one.
+                macro_rules! step {
+                    (|$sum:ident, $low:ident, $high:ident| $new:expr) => {
                         let ws: [int8x16_t; 4] = array::from_fn(|c| vld1q_s8(w.add(16 * c).cast()));
-                        w = w.add(16 * COLUMNS);
                         for r in 0..M {
                             let x = vld1q_s8(x.add(r * stride).cast());
                             for c in 0..4 {
-                                // Two products of -128 with itself are no number of 16 bits: each is added on its own.
-                                acc[r][c] = vpadalq_s16(acc[r][c], vmull_s8(vget_low_s8(x), vget_low_s8(ws[c])));
-                                acc[r][c] = vpadalq_s16(acc[r][c], vmull_high_s8(x, ws[c]));
+                                let $sum = acc[r][c];
+                                let ($low, $high) = (vmull_s8(vget_low_s8(x), vget_low_s8(ws[c])), vmull_high_s8(x, ws[c]));
+                                acc[r][c] = $new;
                             }
                         }
-                        x = x.add(16);
-                    }
+                        (x, w) = (x.add(16), w.add(16 * COLUMNS));
+                    };
+                }
+                // The first begins the sums, which so need no zeros.
+                step!(|_sum, low, high| vpadalq_s16(vpaddlq_s16(low), high));
+                for _ in 1..blocks * steps {
+                    step!(|sum, low, high| vpadalq_s16(vpadalq_s16(sum, low), high));
                 }
                 let scales = vld1q_f32(scale);
                 scale = scale.add(COLUMNS);
