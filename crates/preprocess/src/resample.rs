@@ -1,8 +1,8 @@
 //! Resizes the part of a picture that survives the crop, in the picture's own mode, and converts it to RGB.
 //!
-//! The source is walked once, row by row: a row is cut to the columns in use, premultiplied if it has
-//! alpha, resized horizontally into a band of rows, and the band is added to the sums of the output rows
-//! that it touches. Memory is a band, the sums of one crop, and the weights, however elongated the picture.
+//! The source is walked once, a few rows at a time: they are premultiplied in the columns in use if they
+//! have alpha, resized horizontally into a band of rows, and the band is added to the sums of the output
+//! rows that it touches. Memory is a band, the sums of one crop, and the weights, however elongated the picture.
 
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! The resize of 8-bit samples.
 //!
-//! `vpmulld` takes ten cycles on Intel's machines, twice as long as two of `vpmaddwd`, which multiply twice as much. So a weight is split in
-//! words, `w = high * 2^16 + low`, both signed: exact modulo 2^32, whatever the weight.
+//! `vpmulld` is two operations for eight products on Intel's machines, `vpmaddwd` is one for sixteen. So a weight is split in words,
+//! `w = high * 2^16 + low`, both signed: exact modulo 2^32, whatever the weight.
 
 use std::arch::x86_64::*;
 
@@ -171,7 +171,7 @@ pub(in crate::isa) fn samples<const CHANNELS: usize>(rows: [__m256i; ROWS]) -> [
     samples
 }
 
-/// Here `vpmulld` is as good: widening to words and splitting the weights takes as many instructions.
+/// Here `vpmulld` is as good: to join the samples of two rows takes as many instructions as it saves.
 #[derive(Clone, Copy)]
 struct Eight(__m256i);
 
