@@ -29,7 +29,7 @@ fn peaks() -> (f64, f64) {
         let loops = peak::loops().into_iter().filter(|test| kind.iter().any(|kind| test.name.starts_with(kind)));
         loops.map(|test| peak::multiply_adds(&test, 1)).fold(f64::NAN, f64::max)
     };
-    (best(&["f32"]), best(&["vpdpbusd", "bytes"]))
+    (best(&["f32"]), best(&["vpdpbusd", "bytes", "sdot", "smmla"]))
 }
 
 /// A group whose best times are kept beside criterion's statistics.

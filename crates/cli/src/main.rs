@@ -8,6 +8,7 @@ mod content_id;
 mod finite;
 mod inputs;
 mod interrupt;
+mod machine;
 mod model;
 mod names;
 mod output;

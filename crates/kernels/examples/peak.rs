@@ -224,14 +224,13 @@ fn sum_plain(words: &[u64]) -> u64 {
 /// The loops that this machine can run.
 pub(crate) fn loops() -> Vec<Loop> {
     #[cfg(target_arch = "x86_64")]
-    {
-        let mut loops = x86::loops();
-        if loops.is_empty() {
-            loops.push(PLAIN);
-        }
-        loops
-    }
-    #[cfg(not(target_arch = "x86_64"))]
+    return match x86::loops() {
+        none if none.is_empty() => vec![PLAIN],
+        loops => loops,
+    };
+    #[cfg(target_arch = "aarch64")]
+    return arm::loops();
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     vec![PLAIN]
 }
 
@@ -311,6 +310,59 @@ mod x86 {
             (avx2 && is_x86_feature_detected!("avxvnni"), "vpdpbusd, 256 bits, VEX", 32, dpbusd_vex),
             (vnni && is_x86_feature_detected!("avx512vl"), "vpdpbusd, 256 bits", 32, dpbusd_256),
             (vnni, "vpdpbusd, 512 bits", 64, dpbusd_512),
+        ];
+        let there = all.into_iter().filter(|(there, ..)| *there);
+        there.map(|(_, name, macs, run)| Loop { name, macs: macs * CHAINS, run }).collect()
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::{
+        arch::{aarch64::*, asm, is_aarch64_feature_detected},
+        hint::black_box,
+    };
+
+    use super::{CHAINS, Loop};
+
+    /// `sum[i] = instructions(sum[i], x)`, over and over; dot products have no stable intrinsics.
+    macro_rules! loop_of {
+        ($name:ident, $features:literal, $($instruction:literal),*) => {
+            #[target_feature(enable = $features)]
+            fn $name(turns: usize) {
+                let mut sums = black_box([vdupq_n_s32(1); CHAINS]);
+                let x = black_box(vdupq_n_s32(1));
+                for _ in 0..turns {
+                    for sum in &mut sums {
+                        // SAFETY: of registers only, of which `product` is written before it is read; the caller has looked for the features.
+                        unsafe {
+                            asm!(
+                                $($instruction,)*
+                                "/* {product} */",
+                                sum = inout(vreg) *sum, x = in(vreg) x, product = out(vreg) _,
+                                options(pure, nomem, nostack, preserves_flags)
+                            );
+                        }
+                    }
+                }
+                black_box(sums);
+            }
+        };
+    }
+
+    loop_of!(fma, "neon", "fmla {sum:v}.4s, {x:v}.4s, {x:v}.4s");
+    loop_of!(bytes, "neon", "smull {product:v}.8h, {x:v}.8b, {x:v}.8b", "sadalp {sum:v}.4s, {product:v}.8h");
+    loop_of!(sdot, "neon,dotprod", "sdot {sum:v}.4s, {x:v}.16b, {x:v}.16b");
+    loop_of!(smmla, "neon,i8mm", "smmla {sum:v}.4s, {x:v}.16b, {x:v}.16b");
+
+    pub(super) fn loops() -> Vec<Loop> {
+        /// Whether the machine has it, what it is called, multiply-adds of it.
+        type Listed = (bool, &'static str, usize, unsafe fn(usize));
+        let all: [Listed; 4] = [
+            (true, "f32 FMA, 128 bits", 4, fma),
+            (true, "bytes, smull + sadalp", 8, bytes),
+            (is_aarch64_feature_detected!("dotprod"), "sdot, 128 bits", 16, sdot),
+            (is_aarch64_feature_detected!("i8mm"), "smmla, 128 bits", 32, smmla),
         ];
         let there = all.into_iter().filter(|(there, ..)| *there);
         there.map(|(_, name, macs, run)| Loop { name, macs: macs * CHAINS, run }).collect()

@@ -65,7 +65,7 @@ mod tests {
                 for panel in 0..panels.count {
                     let rows = panels.rows(panel);
                     assert_eq!(rows.start, next);
-                    assert!(rows.start % 2 == 0 && (1..=most).contains(&rows.len()), "{m} in {most}: {rows:?}");
+                    assert!(rows.start.is_multiple_of(2) && (1..=most).contains(&rows.len()), "{m} in {most}: {rows:?}");
                     next = rows.end;
                 }
                 assert_eq!((next, panels.count), (m, m.div_ceil(most)));

@@ -16,6 +16,7 @@ use crate::{
     console::Console,
     inputs::Input,
     interrupt,
+    machine::Machine,
     model::{Model, ModelArgs},
     output::{
         sink::Sink,
@@ -31,6 +32,7 @@ Examples:
   edgeclip bench photo.jpg --model b32-q8_0.gguf --threads 1     # and how long the photo takes to read and resize
   edgeclip bench --profile --model b32-q8_0.gguf                 # where the time goes
 
+To report numbers, in an issue say, paste all of what this prints: it names the machine, the model and the kernels.
 Every time is the median of the rounds that fit, after one that is not counted, with the fastest and the slowest.")]
 pub(crate) struct BenchArgs {
     /// Picture to measure preprocessing with [default: a synthetic one of the model's size, and no preprocessing]
@@ -109,7 +111,11 @@ fn head(model: &Model, picture: Option<&Path>) -> Result<(String, Vec<(&'static 
     let peak = peak_memory();
     let picture = picture.map(|path| path.to_string_lossy());
     let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let machine = Machine::here();
     let mut rows = vec![
+        row("edgeclip", env!("CARGO_PKG_VERSION").to_owned()),
+        row("machine", machine.line()),
+        row("features", machine.has(true).join(" ")),
         row("model", format!("{}, {}, {}", model.origin.name, model.origin.ty, bytes(size))),
         row("computed with", format!("{}, {threads} threads", clip.isa().name())),
     ];
@@ -124,6 +130,9 @@ fn head(model: &Model, picture: Option<&Path>) -> Result<(String, Vec<(&'static 
         ("file", json!(clip.path().to_string_lossy())),
         ("model", serde_json::to_value(&model.origin)?),
         ("file_bytes", json!(size)),
+        ("version", json!(env!("CARGO_PKG_VERSION"))),
+        ("machine", json!(machine.line())),
+        ("features", json!(machine.has(true))),
         ("isa", json!(clip.isa().name())),
         ("threads", json!(threads)),
         ("picture", json!(picture)),

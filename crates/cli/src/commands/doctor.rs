@@ -1,6 +1,6 @@
 //! `edgeclip doctor`: what the machine has, and what is made of it.
 
-use std::{env, fs, io::Write, path::Path, thread};
+use std::{env, io::Write, path::Path};
 
 use anyhow::Result;
 use clap::Args;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     console::Console,
+    machine::Machine,
     model::{self, Model},
     names,
     output::{
@@ -39,17 +40,14 @@ pub(crate) fn run(args: &DoctorArgs, console: &Console) -> Result<()> {
     let options = console.compute()?;
     let chosen = options.isa.unwrap_or_else(|| Kernels::best().isa());
     let threads = rayon::current_num_threads();
-    let cores = thread::available_parallelism().map_or(1, usize::from);
     let model = args.model.clone().or_else(model::from_environment).map(|path| about(&path, console));
     let hub = names::hub()?;
     let found = Found {
-        cpu: cpu(),
-        features: features(),
+        machine: Machine::here(),
         chosen,
         why: if options.isa.is_some() { "asked for by --isa or EDGECLIP_ISA" } else { "the fastest that this machine has" },
         coarse: options.groups == Groups::Coarse,
         threads,
-        cores,
         model,
         caches: [("converted models", hub.settings().cache.clone()), ("Hugging Face", hub.settings().hub_cache.clone())],
     };
@@ -64,13 +62,11 @@ pub(crate) fn run(args: &DoctorArgs, console: &Console) -> Result<()> {
 }
 
 struct Found {
-    cpu: String,
-    features: Vec<(&'static str, bool)>,
+    machine: Machine,
     chosen: Isa,
     why: &'static str,
     coarse: bool,
     threads: usize,
-    cores: usize,
     model: Option<Result<Value, String>>,
     caches: [(&'static str, std::path::PathBuf); 2],
 }
@@ -81,10 +77,6 @@ fn is_built(isa: Isa) -> bool {
 }
 
 impl Found {
-    fn has(&self, yes: bool) -> Vec<&'static str> {
-        self.features.iter().filter(|(_, there)| *there == yes).map(|(name, _)| *name).collect()
-    }
-
     fn advice(&self) -> Option<String> {
         if self.chosen == Isa::Scalar {
             return Some(
@@ -96,23 +88,23 @@ impl Found {
         if self.chosen < best {
             return Some(format!("{} is there and faster: leave --isa and EDGECLIP_ISA out", best.name()));
         }
-        (self.threads < self.cores).then(|| format!("{} cores are there; --threads uses {} of them", self.cores, self.threads))
+        (self.threads < self.machine.cores)
+            .then(|| format!("{} cores are there; --threads uses {} of them", self.machine.cores, self.threads))
     }
 
     fn text(&self) -> String {
         let row = |name: &str, value: String| vec![name.to_owned(), value];
         let mut rows = vec![
             row("edgeclip", env!("CARGO_PKG_VERSION").to_owned()),
-            row("processor", format!("{}, {}, {} cores to use", self.cpu, env::consts::ARCH, self.cores)),
-            row("features", self.has(true).join(" ")),
-            row("without", self.has(false).join(" ")),
-            row("threads", format!("{}{}", self.threads, if self.threads == self.cores { ", one a core" } else { "" })),
+            row("machine", self.machine.line()),
+            row("features", self.machine.has(true).join(" ")),
+            row("without", self.machine.has(false).join(" ")),
+            row("threads", format!("{}{}", self.threads, if self.threads == self.machine.cores { ", one a core" } else { "" })),
         ];
-        for isa in Isa::ALL {
+        for isa in Isa::ALL.into_iter().filter(|isa| is_built(*isa)) {
             let missing: Vec<_> = isa.missing().collect();
             let verdict = match () {
                 () if isa == self.chosen => format!("chosen: {}", self.why),
-                () if !is_built(isa) => "not for this architecture".to_owned(),
                 () if missing.is_empty() => "there".to_owned(),
                 () => format!("not here: needs {}", missing.join(", ")),
             };
@@ -155,12 +147,13 @@ impl Found {
         let caches = self.caches.iter().map(|(what, path)| json!({"what": what, "path": path.to_string_lossy()}));
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "processor": self.cpu,
+            "board": self.machine.board,
+            "processor": self.machine.processor,
             "architecture": env::consts::ARCH,
-            "cores": self.cores,
+            "cores": self.machine.cores,
             "threads": self.threads,
-            "features": self.has(true),
-            "missing_features": self.has(false),
+            "features": self.machine.has(true),
+            "missing_features": self.machine.has(false),
             "instruction_sets": sets,
             "chosen": self.chosen.name(),
             "why": self.why,
@@ -187,25 +180,4 @@ fn about(path: &Path, console: &Console) -> Result<Value, String> {
         }))
     };
     load().map_err(|error| format!("{error:#}"))
-}
-
-/// What the processor calls itself, where the system says so.
-fn cpu() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let named = |key: &str| info.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix(':').map(str::trim));
-    named("model name").or_else(|| named("Model")).unwrap_or("unknown processor").to_owned()
-}
-
-/// Features that kernels are written for, and some beside them that tell machines apart.
-fn features() -> Vec<(&'static str, bool)> {
-    #[cfg(target_arch = "x86_64")]
-    macro_rules! detect { ($($name:tt)*) => { vec![$(($name, is_x86_feature_detected!($name))),*] }; }
-    #[cfg(target_arch = "x86_64")]
-    return detect!("sse4.2" "avx" "avx2" "fma" "f16c" "avxvnni" "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vnni" "avx512bf16");
-    #[cfg(target_arch = "aarch64")]
-    macro_rules! detect { ($($name:tt)*) => { vec![$(($name, std::arch::is_aarch64_feature_detected!($name))),*] }; }
-    #[cfg(target_arch = "aarch64")]
-    return detect!("neon" "dotprod" "i8mm" "bf16" "sve");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    return Vec::new();
 }
