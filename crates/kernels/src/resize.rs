@@ -12,6 +12,8 @@
 
 use std::ops::Range;
 
+use crate::Kernels;
+
 /// Fractional bits of an 8-bit weight: 32 bits less 8 for the sample and 2 for the sign and overshoot.
 pub const FRACTION_BITS: u32 = 32 - 8 - 2;
 
@@ -97,7 +99,7 @@ pub struct Span {
     pub len: usize,
 }
 
-/// Spans and weights of a window of one axis: weights `[window, stride]`, row `i` valid up to `spans[i].len`.
+/// Spans and weights of a window of one axis: weights `[window, stride]`, row `i` valid up to `spans[i].len` and zero after it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Taps<W> {
     spans: Vec<Span>,
@@ -105,12 +107,18 @@ pub struct Taps<W> {
     stride: usize,
 }
 
-/// Weights that an axis needs per output sample at most, for [`Taps::new`] with the same arguments.
+/// Rows that the kernels of the horizontal pass take together: one by one they cost about twice as much.
+pub const ROWS: usize = 4;
+
+/// Weights that the kernels take at a time; rows of weights are filled up to whole steps with zeros.
+pub(crate) const STEP: usize = 8;
+
+/// Weights that are stored per output sample, for [`Taps::new`] with the same arguments: as many as it needs at most, in whole steps.
 ///
 /// Callers with untrusted sizes multiply this by the window's length and cap it before they allocate.
 pub fn taps_per_sample(input: usize, output: usize, filter: Filter) -> usize {
     let scale = (input as f64 / output as f64).max(1.0);
-    (filter.support() * scale).ceil() as usize * 2 + 1
+    ((filter.support() * scale).ceil() as usize * 2 + 1).next_multiple_of(STEP)
 }
 
 impl Taps<f64> {
@@ -162,6 +170,17 @@ impl Taps<f64> {
     }
 }
 
+#[cfg(test)]
+impl Taps<i32> {
+    /// The same spans with other weights.
+    pub(crate) fn replaced(mut self, mut weight: impl FnMut() -> i32) -> Self {
+        for (row, span) in self.weights.chunks_exact_mut(self.stride).zip(&self.spans) {
+            row[..span.len].fill_with(&mut weight);
+        }
+        self
+    }
+}
+
 impl<W> Taps<W> {
     /// Output samples in the window.
     pub fn len(&self) -> usize {
@@ -183,6 +202,13 @@ impl<W> Taps<W> {
         &self.weights[i * self.stride..][..self.spans[i].len]
     }
 
+    /// The weights of output sample `i` in steps, the last one filled up with zeros.
+    #[inline]
+    pub(crate) fn steps(&self, i: usize) -> &[[W; STEP]] {
+        let (steps, _) = self.weights[i * self.stride..][..self.stride].as_chunks();
+        &steps[..self.spans[i].len.div_ceil(STEP)]
+    }
+
     /// The input samples that the window touches.
     pub fn input(&self) -> Range<usize> {
         match (self.spans.first(), self.spans.last()) {
@@ -192,54 +218,47 @@ impl<W> Taps<W> {
     }
 }
 
-/// One row of the horizontal pass for 8-bit samples.
-///
-/// `source`: a whole row, `[width, channels]`; `out`: `[taps.len(), channels]`.
-///
-/// # Panics
-/// If `channels` is not 1 to 4, or a slice is shorter than the taps need.
-pub fn horizontal_u8(source: &[u8], channels: usize, taps: &Taps<i32>, out: &mut [u8]) {
-    match channels {
-        1 => horizontal_u8_of::<1>(source, taps, out),
-        2 => horizontal_u8_of::<2>(source, taps, out),
-        3 => horizontal_u8_of::<3>(source, taps, out),
-        4 => horizontal_u8_of::<4>(source, taps, out),
-        _ => panic!("{channels} channels"),
+/// Rows of a picture's samples, as they lie in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Band<'a, T> {
+    /// From the beginning of the first row on; of the last row those samples must be there that are used.
+    pub samples: &'a [T],
+    /// From the beginning of a row to that of the next.
+    pub stride: usize,
+}
+
+impl<'a, T> Band<'a, T> {
+    /// What is there from the beginning of row `y` on.
+    #[inline]
+    pub(crate) fn at_row(self, y: usize) -> &'a [T] {
+        &self.samples[y * self.stride..]
     }
 }
 
-fn horizontal_u8_of<const CHANNELS: usize>(source: &[u8], taps: &Taps<i32>, out: &mut [u8]) {
-    let (source, _) = source.as_chunks::<CHANNELS>();
-    let (out, _) = out.as_chunks_mut::<CHANNELS>();
-    assert!(out.len() >= taps.len(), "room for {} of {} samples", out.len(), taps.len());
-    for (i, (pixel, span)) in out.iter_mut().zip(&taps.spans).enumerate() {
-        let mut sums = [0i32; CHANNELS];
-        for (sample, &weight) in source[span.start..span.start + span.len].iter().zip(taps.weights(i)) {
-            for c in 0..CHANNELS {
-                sums[c] = sums[c].wrapping_add(i32::from(sample[c]).wrapping_mul(weight));
-            }
-        }
-        *pixel = sums.map(round_fixed);
+/// The horizontal pass for rows of 8-bit samples.
+///
+/// `band`: rows `[width, channels]`, as many as `out` has; `out`: `[rows, taps.len(), channels]`. See [`ROWS`].
+///
+/// # Panics
+/// If `channels` is not 1 to 4, `out` is not whole rows, or the band is shorter than the taps need.
+pub fn horizontal_u8(kernels: &Kernels, band: Band<'_, u8>, channels: usize, taps: &Taps<i32>, out: &mut [u8]) {
+    assert!((1..=4).contains(&channels), "{channels} channels");
+    if taps.is_empty() || out.is_empty() {
+        return;
     }
+    assert_eq!(out.len() % (taps.len() * channels), 0, "whole rows of {} samples", taps.len());
+    (kernels.horizontal_u8)(band, channels, taps, out);
 }
 
 /// Adds a band of rows to the sums of one output row of the vertical pass, 8-bit samples.
 ///
-/// `band`: `[weights.len(), sums.len()]`, in the order of the picture; start the sums at 0 and finish
-/// them with [`round_u8`]. A band at a time keeps the memory of a very tall picture bounded.
+/// `band`: as many rows as `weights`, of `sums.len()` samples, in the order of the picture; start the sums at 0 and finish them with
+/// [`round_u8`]. A band at a time keeps the memory of a very tall picture bounded.
 ///
 /// # Panics
-/// If `band` is not as long as `weights` and `sums` say.
-pub fn vertical_u8(band: &[u8], weights: &[i32], sums: &mut [i32]) {
-    assert_eq!(band.len(), weights.len() * sums.len(), "a band of whole rows");
-    if sums.is_empty() {
-        return;
-    }
-    for (row, &weight) in band.chunks_exact(sums.len()).zip(weights) {
-        for (sum, &sample) in sums.iter_mut().zip(row) {
-            *sum = sum.wrapping_add(i32::from(sample).wrapping_mul(weight));
-        }
-    }
+/// If `band` is shorter than `weights` and `sums` say.
+pub fn vertical_u8(kernels: &Kernels, band: Band<'_, u8>, weights: &[i32], sums: &mut [i32]) {
+    (kernels.vertical_u8)(band, weights, sums);
 }
 
 /// Rounds and clamps the sums of [`vertical_u8`].
@@ -254,35 +273,37 @@ pub fn round_u8(sums: &[i32], out: &mut [u8]) {
 }
 
 /// Half up, then clamped to a byte.
-fn round_fixed(sum: i32) -> u8 {
+pub(crate) fn round_fixed(sum: i32) -> u8 {
     (sum.wrapping_add(1 << (FRACTION_BITS - 1)) >> FRACTION_BITS).clamp(0, 255) as u8
 }
 
-/// One row of the horizontal pass for 16-bit samples of one channel.
+/// The horizontal pass for rows of 16-bit samples of one channel; see [`horizontal_u8`].
 ///
 /// # Panics
-/// If a slice is shorter than the taps need.
-pub fn horizontal_u16(source: &[u16], taps: &Taps<f64>, out: &mut [u16]) {
-    assert!(out.len() >= taps.len(), "room for {} of {} samples", out.len(), taps.len());
-    for (i, (sample, span)) in out.iter_mut().zip(&taps.spans).enumerate() {
-        let mut sum = 0.0;
-        for (&x, &weight) in source[span.start..span.start + span.len].iter().zip(taps.weights(i)) {
-            sum += f64::from(x) * weight;
+/// If the band is shorter than the taps need.
+pub fn horizontal_u16(band: Band<'_, u16>, taps: &Taps<f64>, out: &mut [u16]) {
+    if taps.is_empty() {
+        return;
+    }
+    for (y, out) in out.chunks_exact_mut(taps.len()).enumerate() {
+        let row = band.at_row(y);
+        for (i, (sample, span)) in out.iter_mut().zip(&taps.spans).enumerate() {
+            let mut sum = 0.0;
+            for (&x, &weight) in row[span.start..span.start + span.len].iter().zip(taps.weights(i)) {
+                sum += f64::from(x) * weight;
+            }
+            *sample = round_f64(sum);
         }
-        *sample = round_f64(sum);
     }
 }
 
 /// [`vertical_u8`] for 16-bit samples; rows are added in order, so that the sums round as the reference's.
 ///
 /// # Panics
-/// If `band` is not as long as `weights` and `sums` say.
-pub fn vertical_u16(band: &[u16], weights: &[f64], sums: &mut [f64]) {
-    assert_eq!(band.len(), weights.len() * sums.len(), "a band of whole rows");
-    if sums.is_empty() {
-        return;
-    }
-    for (row, &weight) in band.chunks_exact(sums.len()).zip(weights) {
+/// If `band` is shorter than `weights` and `sums` say.
+pub fn vertical_u16(band: Band<'_, u16>, weights: &[f64], sums: &mut [f64]) {
+    for (y, &weight) in weights.iter().enumerate() {
+        let row = &band.at_row(y)[..sums.len()];
         for (sum, &sample) in sums.iter_mut().zip(row) {
             *sum += f64::from(sample) * weight;
         }
@@ -333,6 +354,17 @@ pub fn nearest(input: usize, output: usize, window: Range<usize>) -> Vec<Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Isa;
+
+    /// The plain kernels; `isa::tests` holds the others against them.
+    fn plain() -> &'static Kernels {
+        Kernels::new(Isa::Scalar).unwrap()
+    }
+
+    /// Rows that lie one behind the other.
+    fn band<T>(samples: &[T], stride: usize) -> Band<'_, T> {
+        Band { samples, stride }
+    }
 
     /// Weights of every filter for 7 -> 3 samples, as `Image.resize` of Pillow 13.0.0 shows them on seven pictures with
     /// one white sample each: `(row of 7 inputs) -> 3 outputs`, 8 bits.
@@ -344,7 +376,7 @@ mod tests {
                 let mut source = [0; 7];
                 source[i] = 255;
                 let mut out = [0xa5; 3];
-                horizontal_u8(&source, 1, &taps, &mut out);
+                horizontal_u8(plain(), band(&source, 7), 1, &taps, &mut out);
                 assert_eq!(out, *row, "{filter:?}, sample {i}");
             }
         }
@@ -392,20 +424,20 @@ mod tests {
         let source: Vec<u8> = (0..40u32).map(|i| (i * 37 % 251) as u8).collect();
         let weights = [1 << 20, 3 << 20, -(1 << 20), 1 << 20, 0];
         let mut whole = [0; 8];
-        vertical_u8(&source, &weights, &mut whole);
+        vertical_u8(plain(), band(&source, 8), &weights, &mut whole);
         let mut parts = [0; 8];
-        vertical_u8(&source[..16], &weights[..2], &mut parts);
-        vertical_u8(&source[16..], &weights[2..], &mut parts);
+        vertical_u8(plain(), band(&source[..16], 8), &weights[..2], &mut parts);
+        vertical_u8(plain(), band(&source[16..], 8), &weights[2..], &mut parts);
         assert_eq!(whole, parts);
 
         let taps = Taps::new(10, 4, Filter::Bicubic, 1..4).to_fixed();
         for channels in 1..=4 {
             let mut mixed = vec![0xa5; 3 * channels];
-            horizontal_u8(&source[..10 * channels], channels, &taps, &mut mixed);
+            horizontal_u8(plain(), band(&source, 10 * channels), channels, &taps, &mut mixed);
             for c in 0..channels {
                 let plane: Vec<u8> = source[..10 * channels].iter().skip(c).step_by(channels).copied().collect();
                 let mut single = [0xa5; 3];
-                horizontal_u8(&plane, 1, &taps, &mut single);
+                horizontal_u8(plain(), band(&plane, 10), 1, &taps, &mut single);
                 assert_eq!(single, [mixed[c], mixed[channels + c], mixed[2 * channels + c]]);
             }
         }
@@ -423,10 +455,10 @@ mod tests {
         round_u16(&[0.49, 0.5, -3.0, 65_535.4, 65_536.0, 65_541.0], &mut out);
         assert_eq!(out, [0, 1, 0, 65_535, 65_535, 65_535]);
         let mut sums = [0.0; 2];
-        vertical_u16(&[1, 2, 3, 4], &[0.5, 2.0], &mut sums);
+        vertical_u16(band(&[1, 2, 3, 4], 2), &[0.5, 2.0], &mut sums);
         assert_eq!(sums, [6.5, 9.0]);
         let taps = Taps::new(2, 1, Filter::Box, 0..1);
-        horizontal_u16(&[1000, 2001], &taps, &mut out[..1]);
+        horizontal_u16(band(&[1000, 2001], 2), &taps, &mut out[..1]);
         assert_eq!(out[0], 1501);
     }
 

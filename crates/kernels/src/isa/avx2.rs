@@ -1,6 +1,8 @@
 //! AVX2 and FMA, without dot products of bytes. For weights of 8 bits both sides are widened to 16, whose products `vpmaddwd` sums in pairs,
 //! exactly, for every value. Weights of 4 bits are the unsigned side of `vpmaddubsw`, whose sums of 16 bits hold a whole group.
 
+pub(super) mod resize;
+
 use std::{arch::x86_64::*, array};
 
 use super::{
@@ -33,6 +35,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     divide: rows::divide,
     group_sums,
     transpose: rows::transpose,
+    horizontal_u8: resize::horizontal_u8,
+    vertical_u8: resize::vertical_u8,
 };
 
 /// Tiles of floats, also for the sets above this one whose vectors are as long.

@@ -43,6 +43,8 @@ macro_rules! tiles {
                 divide: rows::divide,
                 group_sums: avx2::group_sums,
                 transpose: rows::transpose,
+                horizontal_u8: avx2::resize::horizontal_u8,
+                vertical_u8: avx2::resize::vertical_u8,
             };
 
             /// # Safety

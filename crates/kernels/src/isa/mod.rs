@@ -16,6 +16,7 @@ mod avx_vnni;
 pub(crate) mod lanes;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+mod resize;
 mod rows;
 mod scalar;
 pub(crate) mod tile;
@@ -24,7 +25,10 @@ mod x86;
 
 use std::{fmt, str::FromStr};
 
-use crate::Norm;
+use crate::{
+    Norm,
+    resize::{Band, Taps},
+};
 
 /// An instruction set that has kernels of its own, from the slowest to the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -185,6 +189,10 @@ pub struct Kernels {
     pub(crate) group_sums: fn(&[i8], usize, &mut [i32]),
     /// `(rows, out, stride)`: sixteen rows of the same length as columns, `out[i * stride + row]`.
     pub(crate) transpose: fn(&[&[f32]; lanes::LANES], &mut [f32], usize),
+    /// `(band, channels, taps, out)`: rows of 8-bit samples resized horizontally; see [`crate::resize::horizontal_u8`].
+    pub(crate) horizontal_u8: fn(Band<'_, u8>, usize, &Taps<i32>, &mut [u8]),
+    /// `(band, weights, sums)`: adds rows of 8-bit samples to the sums of one; see [`crate::resize::vertical_u8`].
+    pub(crate) vertical_u8: fn(Band<'_, u8>, &[i32], &mut [i32]),
 }
 
 impl Kernels {

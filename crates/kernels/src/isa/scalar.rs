@@ -8,6 +8,7 @@ use super::{
     rows,
     tile::{FloatTile, Int8Tile, Layout, Tiles},
 };
+use crate::resize::{Band, Taps, round_fixed};
 
 pub(super) static KERNELS: Kernels = Kernels {
     isa: Isa::Scalar,
@@ -24,6 +25,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     divide: rows::divide::<Plain>,
     group_sums,
     transpose: rows::transpose::<Plain>,
+    horizontal_u8,
+    vertical_u8,
 };
 
 const COLUMNS: usize = 16;
@@ -31,6 +34,41 @@ const COLUMNS: usize = 16;
 fn group_sums(q: &[i8], group: usize, sums: &mut [i32]) {
     for (q, sum) in q.chunks_exact(group).zip(sums) {
         *sum = q.iter().map(|&q| i32::from(q)).sum();
+    }
+}
+
+fn horizontal_u8(band: Band<'_, u8>, channels: usize, taps: &Taps<i32>, out: &mut [u8]) {
+    let horizontal = match channels {
+        1 => horizontal_u8_of::<1>,
+        2 => horizontal_u8_of::<2>,
+        3 => horizontal_u8_of::<3>,
+        _ => horizontal_u8_of::<4>,
+    };
+    for (y, out) in out.chunks_exact_mut(taps.len() * channels).enumerate() {
+        horizontal(band.at_row(y), taps, out);
+    }
+}
+
+fn horizontal_u8_of<const CHANNELS: usize>(row: &[u8], taps: &Taps<i32>, out: &mut [u8]) {
+    let (row, _) = row.as_chunks::<CHANNELS>();
+    let (out, _) = out.as_chunks_mut::<CHANNELS>();
+    for (i, (pixel, span)) in out.iter_mut().zip(taps.spans()).enumerate() {
+        let mut sums = [0i32; CHANNELS];
+        for (sample, &weight) in row[span.start..span.start + span.len].iter().zip(taps.weights(i)) {
+            for c in 0..CHANNELS {
+                sums[c] = sums[c].wrapping_add(i32::from(sample[c]).wrapping_mul(weight));
+            }
+        }
+        *pixel = sums.map(round_fixed);
+    }
+}
+
+pub(super) fn vertical_u8(band: Band<'_, u8>, weights: &[i32], sums: &mut [i32]) {
+    for (y, &weight) in weights.iter().enumerate() {
+        let row = &band.at_row(y)[..sums.len()];
+        for (sum, &sample) in sums.iter_mut().zip(row) {
+            *sum = sum.wrapping_add(i32::from(sample).wrapping_mul(weight));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod float;
 mod i8mm;
 mod lanes;
 mod plain;
+mod resize;
 
 use std::arch::aarch64::*;
 
@@ -30,6 +31,8 @@ const fn kernels(isa: Isa, layout: super::tile::Layout, tiles: super::tile::Tile
         divide: rows::divide::<Quad>,
         group_sums,
         transpose: rows::transpose::<Quad>,
+        horizontal_u8: super::resize::horizontal_u8::<self::resize::Lanes>,
+        vertical_u8: super::resize::vertical_u8::<self::resize::Eight>,
     }
 }
 
