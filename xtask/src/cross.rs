@@ -59,7 +59,10 @@ impl Cross {
     /// Cargo, which builds for ARM into a folder of its own and runs what it built with qemu as `cpu` (`max`: everything that there is).
     pub(crate) fn cargo(&self, cpu: &str) -> Command {
         let mut cargo = cargo();
+        // Compiling takes longer than all that is run: less of it for what is others', and nothing for a debugger.
+        cargo.args(["--config", r#"profile.dev.package."*".opt-level=1"#]);
         cargo
+            .env("CARGO_PROFILE_DEV_DEBUG", "none")
             .env("RUSTC", RUSTC)
             .env("RUSTDOC", "/usr/bin/rustdoc")
             .env("CARGO_BUILD_TARGET", TARGET)

@@ -234,12 +234,15 @@ pub(crate) fn loops() -> Vec<Loop> {
     vec![PLAIN]
 }
 
+#[cfg(not(target_arch = "aarch64"))]
 const PLAIN: Loop = Loop { name: "f32, as compiled", macs: PLAIN_VALUES, run: plain };
 
 /// Twelve vectors of four.
+#[cfg(not(target_arch = "aarch64"))]
 const PLAIN_VALUES: usize = 4 * CHAINS;
 
 /// What the compiler makes of a multiply-add for any machine of this architecture. Without an instruction for it `mul_add` is a call.
+#[cfg(not(target_arch = "aarch64"))]
 fn plain(turns: usize) {
     let mut sums: [f32; PLAIN_VALUES] = black_box(std::array::from_fn(|i| i as f32));
     let (x, y) = (black_box(0.999f32), black_box(0.001f32));
