@@ -102,9 +102,10 @@ def middle(executed):
     return executed[places[turn]:places[turn + 1]]
 
 
-def kind(text):
+def kind(text, form):
     name = text.split()[0]
-    if name in MACS and "v" in text:
+    # With integers, `fmla` multiplies with the scales.
+    if name in MACS and (form == "f32" or name != "fmla"):
         return "multiply-add"
     if name in ("ldr", "ldp", "ldur", "ld1", "ld1r", "prfm"):
         return "load"
@@ -137,8 +138,8 @@ def main():
         for tile in (tile for tile in TILES if arguments.only in f"{tile[1]} {tile[0]}"):
             form, isa, rows, function, processor, units, scaled = tile
             texts = [instructions[at][1] for at in middle(trace(program, instructions, tile, pathlib.Path(folder)))]
-            kinds = collections.Counter(map(kind, texts))
-            macs = sum(MACS[text.split()[0]] for text in texts if kind(text) == "multiply-add" and not scale(text, form))
+            kinds = collections.Counter(kind(text, form) for text in texts)
+            macs = sum(MACS[text.split()[0]] for text in texts if kind(text, form) == "multiply-add")
             cycles = mca(texts, processor)
             rate = macs / cycles
             cells = [form, isa, f"{rows} rows", kinds["multiply-add"], kinds["load"], kinds["vector"] + kinds["store"],
@@ -147,11 +148,6 @@ def main():
             print("| " + " | ".join(map(str, cells)) + " |" if table else "  ".join(map(str, cells)))
             if os.environ.get("SHOW"):
                 print("\n".join(texts))
-
-
-def scale(text, form):
-    """Whether it multiplies with a scale, which is no multiply-add of the product."""
-    return form != "f32" and text.startswith("fmla")
 
 
 if __name__ == "__main__":
