@@ -1,18 +1,24 @@
 //! The tour in README.md is what the program prints: quantized vectors are the same on every machine, so is every digit.
 #![cfg(unix)]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use crate::support::{demo_q8_0, root, scratch};
+use crate::support::{demo_q8_0, program, root, scratch};
 
 #[test]
 fn the_tour_is_true() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let (_, tour) = readme.split_once("```console\n").unwrap();
     let (tour, _) = tour.split_once("```").unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_edgeclip")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let output = scratch("readme").join("pictures.npy");
+    let folder = scratch("readme");
+    // What a user has on the PATH, which may have to be started by an emulator.
+    let (program, command) = (folder.join("edgeclip"), program());
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: String = words.map(|word| format!("'{}' ", word.to_str().unwrap())).collect();
+    fs::write(&program, format!("#!/bin/sh\nexec {words}\"$@\"\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let output = folder.join("pictures.npy");
 
     let mut steps = 0;
     for step in tour.split("$ ").filter(|step| !step.is_empty()) {

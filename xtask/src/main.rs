@@ -25,7 +25,7 @@ cargo xtask <task> [arguments]
                        a newer one; on x86-64 Debian, where it installs what it needs
   dist [--check]       the archives of a release, for x86-64 and ARM Linux (--target NAME: one of them); --check makes them twice and
                        follows the README's tour in them (docs/releases.md)
-  ci                   what has to pass before a change lands: format, lints, docs, tests, the demo, with the time of each";
+  ci                   what has to pass before a change lands: format, lints, docs, tests, the demo, ARM, with the time of each";
 
 /// Why a task failed. What the started program had to say, it has said.
 #[derive(Debug)]
@@ -210,13 +210,14 @@ fn ci() -> Result<(), Error> {
     let kernels =
         ["test", "--package", "edgeclip-kernels", "--lib", "--", "--nocapture", "isa::tests::tiles", "isa::tests::encoding"];
     // "tests" and "demo" are the commands of the README, as they stand there.
-    let parts: [(&str, &[&str]); 6] = [
+    let parts: [(&str, &[&str]); 7] = [
         ("format", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
         ("docs", &["doc", "--workspace", "--no-deps", "--quiet"]),
         ("tests", &["xtask", "test"]),
         ("kernels", &kernels),
         ("demo", &["xtask", "convert"]),
+        ("aarch64", &["xtask", "aarch64"]),
     ];
     let mut times: Vec<(&str, Duration)> = Vec::new();
     let start = Instant::now();
