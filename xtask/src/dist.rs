@@ -294,7 +294,7 @@ fn install(target: Target, (major, minor): (u32, u32), compiler: &str, commit: &
     let (processor, systems, pages) = match target {
         Target::X86_64 => ("x86-64", "Debian 12, Ubuntu 22.04, RHEL 9", ""),
         Target::Aarch64 => {
-            let pages = " The kernel's pages may have 4, 16 (Raspberry Pi 5) or 64 KiB.";
+            let pages = "\nThe kernel's pages may have 4, 16 (Raspberry Pi 5) or 64 KiB.";
             ("64-bit ARM", "Raspberry Pi OS of October 2023 (64-bit), Debian 12, Ubuntu 22.04", pages)
         }
     };
