@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Instant};
 
-use crate::{Error, cross::Cross, output, program, root, run, shown, target};
+use crate::{Error, cross::Cross, output, program, read, root, run, shown, target};
 
 /// A processor and the instruction sets that it has kernels for, as the list of kernels names them.
 const CPUS: [(&str, &str, &[&str]); 3] = [
@@ -174,10 +174,6 @@ fn difference(a: &[u8], b: &[u8]) -> f32 {
         }
         _ => f32::INFINITY,
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| Error::File(path.to_owned(), error))
 }
 
 #[cfg(test)]

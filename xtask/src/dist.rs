@@ -13,7 +13,11 @@ use std::{
 };
 
 use self::licences::Crates;
-use crate::{Error, cargo, output, program, root, run, shown};
+use crate::{
+    Error, cargo,
+    cross::{self, Cross},
+    output, program, read, root, run, shown,
+};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -38,7 +42,7 @@ impl Target {
     fn name(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64-unknown-linux-gnu",
-            Self::Aarch64 => "aarch64-unknown-linux-gnu",
+            Self::Aarch64 => cross::TARGET,
         }
     }
 
@@ -80,16 +84,14 @@ impl Plan {
                         let known = Target::ALL.map(Target::name).join(" or ");
                         Error::Usage(format!("dist --target takes {known}, not {name:?}"))
                     })?;
-                    if !plan.targets.contains(&target) {
-                        plan.targets.push(target);
-                    }
+                    plan.targets.push(target);
                 }
                 other => return Err(Error::Usage(format!("dist does not know {other:?}"))),
             }
         }
-        if plan.targets.is_empty() {
-            plan.targets = Target::ALL.into();
-        }
+        // In this order: the program for this machine makes the other's model.
+        let all = plan.targets.is_empty();
+        plan.targets = Target::ALL.into_iter().filter(|target| all || plan.targets.contains(target)).collect();
         Ok(plan)
     }
 }
@@ -104,7 +106,7 @@ struct Commit {
 impl Commit {
     /// What is checked out. Archives say which commit they are, so nothing else may be in the folder.
     fn current() -> Result<Self, Error> {
-        let changes = output(git().args(["status", "--porcelain"]))?;
+        let changes = output(git().args(["status", "--porcelain", "--untracked-files=normal"]))?;
         if let Some(first) = changes.lines().next() {
             let more = changes.lines().count() - 1;
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
@@ -115,7 +117,7 @@ impl Commit {
             );
             return Err(Error::Refused(problem));
         }
-        let line = output(git().args(["log", "-1", "--format=%H %ct"]))?;
+        let line = output(git().args(["-c", "log.showSignature=false", "log", "-1", "--format=%H %ct"]))?;
         let (hash, time) = line.trim().split_once(' ').unwrap_or_default();
         Ok(Self { hash: hash.to_owned(), time: time.to_owned() })
     }
@@ -142,8 +144,11 @@ pub(crate) fn dist(arguments: &[OsString]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every program that is started here, before an hour's work ends at the last of them.
+/// Asks for every program that is started here, before an hour's work ends at the last of them.
 fn tools(targets: &[Target]) -> Result<(), Error> {
+    if targets.contains(&Target::Aarch64) {
+        Cross::new()?;
+    }
     let general = [("git", "git"), ("tar", "tar"), ("gzip", "gzip"), ("sha256sum", "coreutils"), ("cc", "gcc")];
     let mut wanted: Vec<(String, &str)> = general.map(|(program, package)| (program.to_owned(), package)).into();
     for target in targets {
@@ -222,7 +227,7 @@ struct Built {
 fn build(target: Target, crates: &Crates, commit: &Commit) -> Result<Built, Error> {
     let mut cargo = match target {
         Target::X86_64 => cargo(),
-        Target::Aarch64 => return Err(Error::Refused("not yet".to_owned())),
+        Target::Aarch64 => Cross::new()?.cargo("max"),
     };
     let rustc = cargo.get_envs().find_map(|(name, value)| (name == "RUSTC").then(|| value.map(OsStr::to_owned))?);
     let rustc = rustc.or_else(|| env::var_os("RUSTC")).unwrap_or_else(|| "rustc".into());
@@ -268,22 +273,28 @@ fn no_path_of(folders: &[&Path], program: &Path) -> Result<(), Error> {
         if ["", "/", "/usr"].map(Path::new).contains(folder) {
             continue;
         }
-        let prefix = format!("{}/", folder.display());
-        if let Some(start) = bytes.windows(prefix.len()).position(|window| window == prefix.as_bytes()) {
-            let rest = bytes[start..].iter().map(|byte| char::from(*byte));
-            let path: String = rest.take_while(|c| c.is_ascii_graphic()).take(120).collect();
+        if let Some(path) = path_in(folder, &bytes) {
             return Err(Error::Refused(format!("{} contains a path of this machine, {path}", shown(program))));
         }
     }
     Ok(())
 }
 
+fn path_in(folder: &Path, bytes: &[u8]) -> Option<String> {
+    let prefix = format!("{}/", folder.display());
+    let start = bytes.windows(prefix.len()).position(|window| window == prefix.as_bytes())?;
+    let path = bytes[start..].iter().map(|byte| char::from(*byte)).take_while(char::is_ascii_graphic);
+    // Strings of a program lie side by side.
+    Some(path.take(120).collect())
+}
+
+/// The file of that name in an archive.
 fn install(target: Target, (major, minor): (u32, u32), compiler: &str, commit: &Commit) -> String {
     let (name, folder, hash) = (target.name(), target.folder(), &commit.hash);
     let (processor, systems, pages) = match target {
         Target::X86_64 => ("x86-64", "Debian 12, Ubuntu 22.04, RHEL 9", ""),
         Target::Aarch64 => {
-            let pages = " The kernel's pages may have 4, 16 (Raspberry Pi 5) or 64 KiB.";
+            let pages = "\nThe kernel's pages may have 4, 16 (Raspberry Pi 5) or 64 KiB.";
             ("64-bit ARM", "Raspberry Pi OS of October 2023 (64-bit), Debian 12, Ubuntu 22.04", pages)
         }
     };
@@ -309,8 +320,8 @@ that the program contains, with its licences; the licence of the demo model is i
 
 /// Builds all of it again in a clone elsewhere and compares the bytes; then the README's tour, from the unpacked archives.
 fn check(plan: &Plan, commit: &Commit, folder: &Path) -> Result<(), Error> {
-    println!("=== again, elsewhere");
     let place = env::temp_dir().join(format!("edgeclip-dist-{}", std::process::id()));
+    println!("=== again, in {}", place.display());
     let clone = place.join("clone");
     run(git().args(["clone", "--quiet", "--no-checkout"]).arg(root()).arg(&clone))?;
     run(Command::new("git").arg("-C").arg(&clone).args(["checkout", "--quiet", "--detach", &commit.hash]))?;
@@ -323,10 +334,11 @@ fn check(plan: &Plan, commit: &Commit, folder: &Path) -> Result<(), Error> {
     }
     for target in &plan.targets {
         println!("\n=== the tour, {}", target.name());
-        let empty = place.join("tour");
+        let empty = place.join("tour").join(target.name());
         fs::create_dir_all(&empty).map_err(|error| Error::File(empty.clone(), error))?;
         tour::follow(*target, &folder.join(target.archive()), &empty)?;
     }
+    // After a failure it stays, for a look.
     fs::remove_dir_all(&place).map_err(|error| Error::File(place, error))
 }
 
@@ -357,10 +369,6 @@ fn git() -> Command {
     git
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| Error::File(path.to_owned(), error))
-}
-
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     folder_of(to)?;
     fs::copy(from, to).map(|_| ()).map_err(|error| Error::File(from.to_owned(), error))
@@ -374,4 +382,50 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 fn folder_of(path: &Path) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(|error| Error::File(folder.to_owned(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(arguments: &[&str]) -> Result<Plan, String> {
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        Plan::new(&arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn targets_are_all_or_those_named() {
+        assert_eq!(plan(&[]), Ok(Plan { targets: vec![Target::X86_64, Target::Aarch64], check: false }));
+        let arm = Plan { targets: vec![Target::Aarch64], check: true };
+        assert_eq!(plan(&["--target", "aarch64-unknown-linux-gnu", "--check"]), Ok(arm));
+        let both = ["--target", "aarch64-unknown-linux-gnu", "--target", "x86_64-unknown-linux-gnu"];
+        assert_eq!(plan(&both).map(|plan| plan.targets), Ok(vec![Target::X86_64, Target::Aarch64]));
+        let known = "dist --target takes x86_64-unknown-linux-gnu or aarch64-unknown-linux-gnu, not";
+        assert!(plan(&["--target", "arm"]).is_err_and(|error| error.starts_with(&format!("{known} \"arm\"\n"))));
+        assert!(plan(&["--target"]).is_err_and(|error| error.starts_with(known)));
+        assert!(plan(&["--all"]).is_err_and(|error| error.starts_with("dist does not know \"--all\"\n")));
+    }
+
+    #[test]
+    fn files_of_an_archive_are_in_the_repository() {
+        for name in FILES {
+            assert!(root().join(name).exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_of_folders_are_found_in_a_program() {
+        let program = b"\x7fELF\0/crates/csv-1.4.0/src/lib.rs/home/somebody/x.rs\0/homework/";
+        assert_eq!(path_in(Path::new("/home"), program), Some("/home/somebody/x.rs".to_owned()));
+        assert_eq!(path_in(Path::new("/work"), program), None);
+    }
+
+    #[test]
+    fn an_archive_says_what_it_needs_and_is() {
+        let commit = Commit { hash: "0123abcd".to_owned(), time: "0".to_owned() };
+        let text = install(Target::Aarch64, (2, 34), "rustc 1.96.0", &commit);
+        for part in ["glibc 2.34", "0123abcd", "rustc 1.96.0", "64 KiB", &format!("cd {}\n", Target::Aarch64.folder())] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
 }

@@ -114,6 +114,10 @@ fn output(command: &mut Command) -> Result<String, Error> {
     if done.status.success() { Ok(String::from_utf8_lossy(&done.stdout).into_owned()) } else { Err(failed(command, done.status)) }
 }
 
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|error| Error::File(path.to_owned(), error))
+}
+
 fn name(command: &Command) -> String {
     let program = command.get_program();
     Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned()

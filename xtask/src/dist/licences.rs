@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Target, read};
-use crate::{Error, cargo, output, root};
+use super::Target;
+use crate::{Error, cargo, output, read, root};
 
 const HEAD: &str = "\
 The program `edgeclip` contains the work of others: the crates of this list, Rust's standard library, and two tables.

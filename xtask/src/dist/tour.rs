@@ -2,8 +2,8 @@
 
 use std::{path::Path, process::Command};
 
-use super::{MODEL, Target, read};
-use crate::{Error, output, run};
+use super::{MODEL, Target};
+use crate::{Error, cross::Cross, output, quoted, read, run};
 
 /// A command of the tour and what it prints.
 #[derive(Debug, PartialEq)]
@@ -22,12 +22,21 @@ pub(super) fn follow(target: Target, archive: &Path, folder: &Path) -> Result<()
     if steps.is_empty() {
         return Err(Error::Refused("README.md has no tour: no ```console block with lines that begin with $".to_owned()));
     }
-    let start = "";
+    let program = Path::new("./edgeclip");
+    // The oldest processor that is promised.
+    let start = match target {
+        Target::X86_64 => Command::new(program),
+        Target::Aarch64 => Cross::new()?.run("cortex-a72", program),
+    };
+    let words = [start.get_program()].into_iter().chain(start.get_args());
+    let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+    let start_line = words.join(" ");
     for Step { command, expected } in steps {
         println!("$ {command}");
-        let script = format!("edgeclip() {{ {start} ./edgeclip \"$@\"; }}\n{command}");
+        let script = format!("edgeclip() {{ {start_line} \"$@\"; }}\n{command}");
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).env("EDGECLIP_MODEL", MODEL).env_remove("EDGECLIP_ISA").current_dir(&folder);
+        shell.envs(start.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let printed: String = output(&mut shell)?.lines().map(|line| format!("{}\n", line.trim_end())).collect();
         if printed != expected {
             let problem = format!("{}: `{command}` printed\n{printed}and README.md says\n{expected}", target.archive());
