@@ -104,7 +104,10 @@ fn the_instruction_set_can_be_chosen() {
     assert_eq!(encode(&[]).env("EDGECLIP_ISA", "scalar").ok(), fastest);
     assert_eq!(encode(&[]).env("EDGECLIP_ISA", "").ok(), fastest);
     let message = encode(&[]).env("EDGECLIP_ISA", "mmx").refused(2);
-    assert_eq!(message, "EDGECLIP_ISA: no instruction set \"mmx\" (known: scalar, avx2, avx-vnni, avx512-vnni)");
+    assert_eq!(
+        message,
+        "EDGECLIP_ISA: no instruction set \"mmx\" (known: scalar, avx2, avx-vnni, avx512-vnni, neon, neon-dotprod, neon-i8mm)"
+    );
     // The flag wins.
     assert_eq!(encode(&["--isa", "scalar"]).env("EDGECLIP_ISA", "mmx").ok(), fastest);
     let done = encode(&["--isa", "mmx"]).run();

@@ -7,7 +7,7 @@ use edgeclip_model::Kernels;
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ComputeArgs {
-    /// Instruction set to use, of those that the machine has: scalar, avx2, avx-vnni or avx512-vnni [default: what the environment variable
+    /// Instruction set to use, of those that the machine has: scalar; avx2, avx-vnni, avx512-vnni; neon, neon-dotprod, neon-i8mm [default: what the environment variable
     /// EDGECLIP_ISA says, or else the fastest]
     #[arg(long, global = true, value_name = "NAME", value_parser = |name: &str| name.parse::<Isa>(), help_heading = "General")]
     isa: Option<Isa>,
