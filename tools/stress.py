@@ -1,6 +1,6 @@
 """Makes models with outliers as trained ones have them, and measures what 8 and 4 bits cost there.
 
-    pip install -r tools/requirements.txt        (torch transformers clip-anytorch ftfy pillow safetensors numpy)
+    pip install -r tools/requirements.txt        (torch transformers clip-anytorch ftfy pillow gguf numpy)
     cargo build --release -p edgeclip-cli
     python tools/stress.py                                                     # models/demo
     python tools/stress.py --model models/demo target/random-b32               # and a full size of tools/make_random_b32.py
@@ -14,12 +14,14 @@ Every stress is planted in both encoders of a Hugging Face folder:
   times the root mean square of all hidden values, in the other rows 0;
 - e: all of it.
 
-That a and b are the same function is checked in PyTorch, and that edgeclip's f32 gives PyTorch's vectors of every modified model. The first table
-has the cosines of each type's vectors to the f32 vectors of the same modified model: minimum, mean, and the minimum's difference to that
-without a stress. "between inputs" is the mean cosine of the f32 vectors of different inputs: the closer to 1, the less a cosine says, so
-that "centred" is the minimum after the mean of the f32 vectors is taken off both. The second says where the error comes from: of the inputs of each kind of linear, over all blocks, the largest ratio of the largest magnitude
-to the root mean square, and the largest relative errors of a linear's output (RMS, without bias) that int8 activations alone and q8_0 weights alone
-make. Exit code 1 if a check fails.
+That a and b are the same function is checked in PyTorch, and that edgeclip's f32 gives PyTorch's vectors of every modified model. The first
+table has, of each type, the cosines to the f32 vectors of the same modified model: minimum, mean, and the minimum less that of the model without a
+stress. "between" is the mean cosine of the f32 vectors of different inputs: the closer to 1, the less a cosine says, so that "centred" is the
+minimum after the mean of the f32 vectors is taken off both. "own" is the minimum to PyTorch's f32 vectors of the
+file's own rounded weights: what 8-bit activations alone cost, and all that can be asked of a file that is quantized already. The second table says where
+the error comes from: of the inputs of each kind of linear, over all blocks, the largest ratio of the largest magnitude to the root mean
+square, and in brackets the largest relative errors in per cent of a linear's output (RMS, without bias) that int8 activations alone and q8_0
+weights alone make. Exit code 1 if a check fails.
 """
 
 import argparse
@@ -32,9 +34,11 @@ import tempfile
 
 import numpy as np
 import torch
+from gguf import GGUFReader, quants
 
 from compare import encode
 from reference import DEMO, ROOT, demo_pictures, encode_images, encode_texts, load_model, load_tokenizer, load_transform, normalize, picture_name
+from write_clipcpp import name_of
 
 TEXTS = [f"a photo of a {picture_name(picture)}" for picture in demo_pictures()] + [
     "a cat",
@@ -51,16 +55,12 @@ SAME = 1e-5
 
 
 class Tower:
-    """One encoder of a CLIPModel, with the inputs it is measured on."""
+    """One encoder of a CLIPModel, with the inputs it is measured on; `run` gives PyTorch's raw vectors of them."""
 
     def __init__(self, name, body, final_norm, projection, inputs, run):
         self.name, self.body, self.final_norm, self.projection, self.inputs, self.run = name, body, final_norm, projection, inputs, run
         self.layers = body.encoder.layers
         self.width = self.layers[0].mlp.fc1.in_features
-
-    def vectors(self):
-        """Raw vectors of the inputs, by PyTorch."""
-        return self.run()
 
     def norms(self):
         """Every LayerNorm whose output is read by linears alone, with these."""
@@ -207,7 +207,7 @@ class Statistics:
 def analyze(tower):
     """The tower's vectors, and by kind of linear the worst of each number."""
     watched = [(kind, Statistics(linear)) for kind, linear in tower.linears()]
-    vectors = tower.vectors()
+    vectors = tower.run()
     worst = {}
     for kind, statistics in watched:
         worst[kind] = np.maximum(worst.get(kind, np.zeros(3)), statistics.numbers())
@@ -222,11 +222,26 @@ def save(model, source, folder):
 
 
 def convert(program, folder, kind, file):
-    """Converts `folder` without the converter's own check."""
+    """Converts `folder` without the converter's own check, and returns the file."""
     done = subprocess.run([program, "convert", str(folder), "--type", kind, "--output", str(file), "--no-check", "--quiet"],
                           capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"edgeclip convert --type {kind} ended with {done.returncode}: {done.stderr.strip()}")
+    return file
+
+
+def dequantize(model, file):
+    """Gives `model` the weights that `file` holds."""
+    stored = {tensor.name: tensor for tensor in GGUFReader(file).tensors}
+    for name, parameter in model.named_parameters():
+        if name != "logit_scale":
+            values = quants.dequantize(stored[name_of(name)].data, stored[name_of(name)].tensor_type)
+            parameter.copy_(torch.from_numpy(np.array(values)).reshape(parameter.shape))
+
+
+def vectors_of(options, tower, file):
+    """edgeclip's normalised vectors of the tower's inputs."""
+    return normalize(torch.tensor(encode([options.program], tower.name, tower.inputs, file), dtype=torch.float64))
 
 
 def between_inputs(rows):
@@ -249,44 +264,48 @@ class Table:
 def measure(source, stress, options, unstressed, cosines, causes):
     """One modified model: adds to both tables, and returns what failed."""
     model, failed, label = load_model(source), [], source.resolve().name
+    measured = towers(model, source)
     with torch.no_grad():
-        for tower in towers(model, source):
+        for tower in measured:
             rng = np.random.default_rng(options.seed)
             for plant in STRESSES[stress]:
                 plant(tower, rng)
-    exact = {}
-    for tower in towers(model, source):
+    exact, cells = {}, {}
+    for tower in measured:
         with torch.no_grad():
-            exact[tower.name], worst = analyze(tower)
+            vectors, worst = analyze(tower)
+        cells[tower.name] = []
+        exact[tower.name] = normalize(vectors.double())
         causes.add(label, tower.name, stress, *(f"{ratio:.0f} ({100 * x:.1f}, {100 * w:.1f})" for ratio, x, w in worst.values()))
         if stress == "none":
-            unstressed[tower.name] = {"vectors": exact[tower.name]}
-        apart = (normalize(exact[tower.name]) - normalize(unstressed[tower.name]["vectors"])).abs().max().item()
+            unstressed[tower.name] = {"exact": exact[tower.name]}
+        apart = (exact[tower.name] - unstressed[tower.name]["exact"]).abs().max().item()
         if stress in SAME_FUNCTION and not apart <= SAME:
             failed.append(f"{label}, {tower.name}, {stress}: not the same function, {apart:.1e} apart")
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         folder = pathlib.Path(folder)
         save(model, source, folder)
-        for kind in ["f32", *options.types]:
-            file = folder / f"{kind}.gguf"
-            convert(options.program, folder, kind, file)
-            for tower in towers(model, source):
-                theirs = normalize(exact[tower.name].double())
-                ours = normalize(torch.tensor(encode([options.program], tower.name, tower.inputs, file), dtype=torch.float64))
-                if kind == "f32":
-                    apart = (ours - theirs).abs().max().item()
-                    print(f"{label}, {tower.name}, {stress}: f32 within {apart:.1e} of PyTorch", file=sys.stderr)
-                    if not apart <= SAME:
-                        failed.append(f"{label}, {tower.name}, {stress}: f32 is {apart:.1e} from PyTorch")
-                    continue
-                found = (ours * theirs).sum(-1)
-                least, mean = found.min().item(), found.mean().item()
+        file = convert(options.program, folder, "f32", folder / "f32.gguf")
+        for tower in measured:
+            apart = (vectors_of(options, tower, file) - exact[tower.name]).abs().max().item()
+            print(f"{label}, {tower.name}, {stress}: f32 within {apart:.1e} of PyTorch", file=sys.stderr)
+            if not apart <= SAME:
+                failed.append(f"{label}, {tower.name}, {stress}: f32 is {apart:.1e} from PyTorch")
+        for kind in options.types:
+            file = convert(options.program, folder, kind, folder / f"{kind}.gguf")
+            with torch.no_grad():
+                dequantize(model, file)
+            for tower in measured:
+                theirs, ours = exact[tower.name], vectors_of(options, tower, file)
+                found = torch.cosine_similarity(ours, theirs)
+                least, middle = found.min().item(), theirs.mean(0)
                 before = unstressed[tower.name].setdefault(kind, least)
-                middle = theirs.mean(0)
                 centred = torch.cosine_similarity(ours - middle, theirs - middle).min().item()
-                cosines.add(label, tower.name, stress, kind, f"{least:.6f}", f"{mean:.6f}", f"{least - before:+.6f}",
-                            f"{between_inputs(theirs):.2f}", f"{centred:.6f}")
+                to_own = torch.cosine_similarity(ours, normalize(tower.run().double())).min().item()
+                cells[tower.name] += [f"{least:.6f}", f"{found.mean().item():.6f}", f"{least - before:+.6f}", f"{centred:.3f}", f"{to_own:.6f}"]
             file.unlink()
+    for tower in measured:
+        cosines.add(label, tower.name, stress, *cells[tower.name], f"{between_inputs(exact[tower.name]):.2f}")
     return failed
 
 
@@ -306,7 +325,8 @@ def main():
         parser.error(f"{options.program}: no program; cargo build --release -p edgeclip-cli")
     torch.set_num_threads(options.threads)
 
-    cosines = Table("model", "encoder", "stress", "type", "min", "mean", "difference", "between inputs", "centred")
+    columns = [f"{kind}: min, mean, difference, centred, own".split(", ") for kind in options.types]
+    cosines = Table("model", "encoder", "stress", *sum(columns, []), "between")
     causes = Table("model", "encoder", "stress", "query, key, value", "attention output", "MLP, first", "MLP, second", "projection")
     failed = []
     for source in options.model:
