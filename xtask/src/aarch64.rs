@@ -134,7 +134,8 @@ fn same_vectors(cross: &Cross) -> Result<(), Error> {
             run(command.arg("convert").arg(&demo).args(["--type", ty, "--quiet", "--no-check", "--output"]).arg(to))
         };
         convert(&mut Command::new(&native), &model)?;
-        if ty == "q8_0" || ty == "q4_k" {
+        // By the simple rule and by search; that of the K types takes most of a minute here.
+        if ty == "q8_0" || ty == "q4_0" {
             let other = folder.join(format!("arm-{ty}.gguf"));
             convert(&mut cross.run("max", &arm), &other)?;
             if read(&model)? != read(&other)? {
