@@ -61,16 +61,14 @@ def build():
 
 
 def disassembly(program):
-    """Address -> instruction, and the ranges of functions by name."""
-    functions, name = collections.defaultdict(list), None
-    instructions = {}
+    """Address -> name of the function and instruction."""
+    instructions, name = {}, None
     for line in run("aarch64-linux-gnu-objdump", "--disassemble", "--demangle", "--no-show-raw-insn", program).splitlines():
         if head := re.fullmatch(r"([0-9a-f]+) <(.*)>:", line):
             name = head[2]
-            functions[name].append(int(head[1], 16))
         elif code := re.match(r" *([0-9a-f]+):\t(.*?)( *//.*)?$", line):
             instructions[int(code[1], 16)] = (name, " ".join(code[2].split()))
-    return instructions, functions
+    return instructions
 
 
 def trace(program, instructions, tile, folder):
@@ -130,7 +128,7 @@ def main():
     arguments = parser.parse_args()
     table = arguments.table
     program = build()
-    instructions, _ = disassembly(program)
+    instructions = disassembly(program)
     if table:
         print("| weights | set | tile | multiply-adds | loads | other vector | scalar, branches | MAC an instruction | llvm-mca | cycles a turn "
               "| MAC/cycle | of the units' | with scales |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|")

@@ -11,8 +11,7 @@ pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
 
 /// Debian's Rust, which has a standard library for ARM beside it.
 const RUSTC: &str = "/usr/bin/rustc";
-/// In /usr/bin, of the package qemu-user-static.
-const QEMU: &str = "qemu-aarch64-static";
+const QEMU: &str = "/usr/bin/qemu-aarch64-static";
 
 /// What has to be there and the package of it. ARM's C library comes with the standard library that needs it. qemu must use that one and not the copy that
 /// `-L /usr/aarch64-linux-gnu` would give it: two of different versions do not start a thread.
@@ -21,7 +20,7 @@ const PARTS: [(&str, &str); 5] = [
     ("/usr/lib/rustlib/aarch64-unknown-linux-gnu", "libstd-rust-web-dev:arm64"),
     ("/usr/bin/aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
     ("/usr/aarch64-linux-gnu/include/stdlib.h", "libc6-dev-arm64-cross"),
-    ("/usr/bin/qemu-aarch64-static", "qemu-user-static"),
+    (QEMU, "qemu-user-static"),
 ];
 
 /// A machine on which everything is there.
@@ -42,7 +41,7 @@ impl Cross {
         if !cfg!(all(target_os = "linux", target_arch = "x86_64")) || !Path::new("/usr/bin/apt-get").exists() {
             return Err(Error::Refused(format!("building for ARM needs x86-64 Debian 12 or later, and {what} installed there")));
         }
-        println!("installing for ARM: {what} (about 700 MB)");
+        println!("installing for ARM: {what} (about 1.4 GB)");
         let apt = |arguments: &[&str]| run(root_command("apt-get").args(["-qq", "-o=Dpkg::Use-Pty=0"]).args(arguments));
         if !output(Command::new("dpkg").arg("--print-foreign-architectures"))?.lines().any(|line| line == "arm64") {
             run(root_command("dpkg").args(["--add-architecture", "arm64"]))?;

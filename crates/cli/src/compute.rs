@@ -7,8 +7,8 @@ use edgeclip_model::Kernels;
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ComputeArgs {
-    /// Instruction set to use, of those that the machine has: scalar; avx2, avx-vnni, avx512-vnni; neon, neon-dotprod, neon-i8mm [default: what the environment variable
-    /// EDGECLIP_ISA says, or else the fastest]
+    /// Instruction set to use, of those that the machine has: scalar; avx2, avx-vnni, avx512-vnni; neon, neon-dotprod, neon-i8mm
+    /// [default: what the environment variable EDGECLIP_ISA says, or else the fastest]
     #[arg(long, global = true, value_name = "NAME", value_parser = |name: &str| name.parse::<Isa>(), help_heading = "General")]
     isa: Option<Isa>,
     /// Let more weights share a scale: faster, vectors change a little (docs/kernels.md)

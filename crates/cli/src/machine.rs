@@ -61,6 +61,11 @@ impl Machine {
     }
 }
 
+/// The most memory that this process has had, in bytes, where the system says so.
+pub(crate) fn peak_memory() -> Option<u64> {
+    kilobytes(field(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM")?)?.checked_mul(1024)
+}
+
 /// The first value of a key in "key : value" lines.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines()

@@ -1,7 +1,6 @@
 //! `edgeclip bench`: how fast a model is on this machine.
 
 use std::{
-    fs,
     io::Write,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -16,7 +15,7 @@ use crate::{
     console::Console,
     inputs::Input,
     interrupt,
-    machine::Machine,
+    machine::{Machine, peak_memory},
     model::{Model, ModelArgs},
     output::{
         sink::Sink,
@@ -96,8 +95,7 @@ pub(crate) fn run(args: BenchArgs, console: &Console) -> Result<()> {
         for (key, value) in head.1 {
             json[key] = value;
         }
-        serde_json::to_writer_pretty(&mut sink, &json).map_err(std::io::Error::from)?;
-        sink.write_all(b"\n")?;
+        sink.write_json(&json)?;
     } else {
         sink.write_all(format!("{}\n{text}", head.0).as_bytes())?;
     }
@@ -139,13 +137,6 @@ fn head(model: &Model, picture: Option<&Path>) -> Result<(String, Vec<(&'static 
         ("peak_memory_bytes", json!(peak)),
     ];
     Ok((table(&[Align::Left, Align::Left], &rows), json))
-}
-
-/// The most memory that this process has had, where the system says so.
-fn peak_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// What the encoders that the file has are given.

@@ -176,8 +176,7 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
 
 fn show(report: &Report, args: &ConvertArgs, sink: Option<Sink>, console: &Console) -> Result<()> {
     if let Some(mut sink) = sink {
-        serde_json::to_writer_pretty(&mut sink, report).map_err(std::io::Error::from)?;
-        sink.write_all(b"\n")?;
+        sink.write_json(report)?;
         sink.commit()?;
     }
     if !console.quiet() {

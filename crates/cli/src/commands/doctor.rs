@@ -53,8 +53,7 @@ pub(crate) fn run(args: &DoctorArgs, console: &Console) -> Result<()> {
     };
     let mut sink = Sink::open(None)?;
     if args.json {
-        serde_json::to_writer_pretty(&mut sink, &found.json()).map_err(std::io::Error::from)?;
-        sink.write_all(b"\n")?;
+        sink.write_json(&found.json())?;
     } else {
         sink.write_all(found.text().as_bytes())?;
     }

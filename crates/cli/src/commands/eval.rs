@@ -132,9 +132,7 @@ pub(crate) fn run(args: EvalArgs, console: &Console) -> Result<()> {
             json!({"file": file, "model": score.origin, "pictures": score.pictures, "texts": score.texts, "scores": values})
         };
         let models: Vec<_> = scores.iter().map(model).collect();
-        serde_json::to_writer_pretty(&mut sink, &json!({"task": task.column(), "models": models}))
-            .map_err(std::io::Error::from)?;
-        sink.write_all(b"\n")?;
+        sink.write_json(&json!({"task": task.column(), "models": models}))?;
     } else {
         sink.write_all(text(task, &scores).as_bytes())?;
     }

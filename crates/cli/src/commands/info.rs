@@ -55,9 +55,7 @@ pub(crate) fn run(args: InfoArgs, console: &Console) -> Result<()> {
     let verified = args.verify.then(|| ContentId::of(&file));
     let mut sink = Sink::open(None)?;
     if args.json {
-        serde_json::to_writer_pretty(&mut sink, &json(&file, &config, args.tensors, verified.as_ref()))
-            .map_err(std::io::Error::from)?;
-        sink.write_all(b"\n")?;
+        sink.write_json(&json(&file, &config, args.tensors, verified.as_ref()))?;
     } else {
         sink.write_all(text(&file, &config, args.tensors, verified.as_ref()).as_bytes())?;
     }

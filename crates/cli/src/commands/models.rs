@@ -35,8 +35,7 @@ pub(crate) fn run(args: &ModelsArgs, _: &Console) -> Result<()> {
     let mut sink = Sink::open(None)?;
     if args.json {
         let models: Vec<_> = models.iter().map(|model| json(&hub, model)).collect();
-        serde_json::to_writer_pretty(&mut sink, &models).map_err(std::io::Error::from)?;
-        sink.write_all(b"\n")?;
+        sink.write_json(&models)?;
     } else {
         sink.write_all(text(&hub, models).as_bytes())?;
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use serde::Serialize;
 
 use crate::interrupt::Temporary;
 
@@ -40,6 +41,12 @@ impl Sink {
                 Ok(Self::File { writer: BufWriter::new(file), temporary: Some(temporary), target })
             }
         }
+    }
+
+    /// A value as JSON that people can read, and the end of its line.
+    pub(crate) fn write_json(&mut self, value: &impl Serialize) -> Result<()> {
+        serde_json::to_writer_pretty(&mut *self, value).map_err(io::Error::from)?;
+        Ok(self.write_all(b"\n")?)
     }
 
     /// Puts everything in place.

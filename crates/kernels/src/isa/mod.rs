@@ -201,20 +201,23 @@ impl Kernels {
     /// # Errors
     /// [`UnsupportedIsa`] if this machine or this build lacks it.
     pub fn new(isa: Isa) -> Result<&'static Self, UnsupportedIsa> {
+        if isa.missing().next().is_some() {
+            return Err(UnsupportedIsa(isa));
+        }
         match isa {
             Isa::Scalar => Ok(&scalar::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 if isa.missing().next().is_none() => Ok(&avx2::KERNELS),
+            Isa::Avx2 => Ok(&avx2::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni if isa.missing().next().is_none() => Ok(&avx_vnni::vex::KERNELS),
+            Isa::AvxVnni => Ok(&avx_vnni::vex::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni if isa.missing().next().is_none() => Ok(&avx512::KERNELS),
+            Isa::Avx512Vnni => Ok(&avx512::KERNELS),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => Ok(&neon::PLAIN_KERNELS),
             #[cfg(target_arch = "aarch64")]
-            Isa::NeonDotprod if isa.missing().next().is_none() => Ok(&neon::DOTPROD_KERNELS),
+            Isa::NeonDotprod => Ok(&neon::DOTPROD_KERNELS),
             #[cfg(target_arch = "aarch64")]
-            Isa::NeonI8mm if isa.missing().next().is_none() => Ok(&neon::I8MM_KERNELS),
+            Isa::NeonI8mm => Ok(&neon::I8MM_KERNELS),
             _ => Err(UnsupportedIsa(isa)),
         }
     }

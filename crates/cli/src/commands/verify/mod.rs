@@ -91,8 +91,7 @@ pub(crate) fn run(args: VerifyArgs, console: &Console) -> Result<()> {
     let report = Report::new(&model, fit.map(|(_, known)| &*known.name), rows);
     let mut sink = Sink::open(None)?;
     if args.json {
-        serde_json::to_writer_pretty(&mut sink, &report.json()).map_err(std::io::Error::from)?;
-        sink.write_all(b"\n")?;
+        sink.write_json(&report.json())?;
     } else {
         sink.write_all(report.text().as_bytes())?;
     }

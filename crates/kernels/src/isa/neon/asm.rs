@@ -45,11 +45,15 @@ pub(super) fn load_anew(from: &[i32; 4]) -> int32x4_t {
     value
 }
 
-/// Asks for the cache line at `pointer`, which may be anything.
+/// Asks for cache lines from `first` on, which may be anything; where those behind them begin.
 #[inline(always)]
-pub(super) fn prefetch(pointer: *const u8) {
-    // SAFETY: a hint, which faults at no address.
-    unsafe { asm!("prfm pldl1keep, [{}]", in(reg) pointer, options(readonly, nostack, preserves_flags)) };
+pub(super) fn prefetch(mut first: *const u8, lines: usize) -> *const u8 {
+    for _ in 0..lines {
+        // SAFETY: a hint, which faults at no address.
+        unsafe { asm!("prfm pldl1keep, [{}]", in(reg) first, options(readonly, nostack, preserves_flags)) };
+        first = first.wrapping_add(64);
+    }
+    first
 }
 
 /// The same for a line that will be written.

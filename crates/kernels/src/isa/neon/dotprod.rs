@@ -7,6 +7,7 @@ use super::{
     asm::{load_anew, prefetch, vdotq_lane_s32},
     dots, finish, first,
     float::FLOAT,
+    high, low,
 };
 use crate::isa::tile::{Int8Fn, Int8Tile, Layout, Tiles};
 
@@ -43,20 +44,14 @@ unsafe fn int8<const M: usize, const FOUR: bool>(tile: &Int8Tile) {
                     acc[r] = [load_anew(&first), load_anew(&first)];
                 }
                 if column == 0 {
-                    for _ in 0..blocks * tile.lines {
-                        prefetch(ahead);
-                        ahead = ahead.wrapping_add(64);
-                    }
+                    ahead = prefetch(ahead, blocks * tile.lines);
                 }
                 for _ in 0..steps / 2 {
                     // Two steps, of eight columns each.
                     let ws: [[int8x16_t; 2]; 2] = if FOUR {
                         let both = [vld1q_u8(w), vld1q_u8(w.add(16))];
                         w = w.add(4 * COLUMNS);
-                        [
-                            both.map(|both| vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)))),
-                            both.map(|both| vreinterpretq_s8_u8(vshrq_n_u8::<4>(both))),
-                        ]
+                        [both.map(|both| low(both)), both.map(|both| high(both))]
                     } else {
                         let step = |w: *const u8| [vld1q_s8(w.cast()), vld1q_s8(w.add(16).cast())];
                         let ws = [step(w), step(w.add(4 * COLUMNS))];

@@ -7,6 +7,7 @@ use super::{
     asm::{load_anew, prefetch, vmmlaq_s32},
     dots, finish, first,
     float::FLOAT,
+    high, low,
 };
 use crate::isa::tile::{Int8Fn, Int8Tile, Layout, Tiles};
 
@@ -76,17 +77,14 @@ unsafe fn int8<const M: usize, const P: usize, const C: usize, const FOUR: bool>
                     x = x.add(16);
                 };
                 if column == 0 {
-                    for _ in 0..blocks * tile.lines {
-                        prefetch(ahead);
-                        ahead = ahead.wrapping_add(64);
-                    }
+                    ahead = prefetch(ahead, blocks * tile.lines);
                 }
                 if FOUR {
                     for _ in 0..steps / 2 {
                         let both: [uint8x16_t; C] = array::from_fn(|c| vld1q_u8(w.add(16 * c)));
                         w = w.add(8 * COLUMNS);
-                        step(both.map(|both| vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)))));
-                        step(both.map(|both| vreinterpretq_s8_u8(vshrq_n_u8::<4>(both))));
+                        step(both.map(|both| low(both)));
+                        step(both.map(|both| high(both)));
                     }
                 } else {
                     for _ in 0..steps {

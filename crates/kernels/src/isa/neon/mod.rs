@@ -65,6 +65,20 @@ fn dots(sums: int32x4_t, start: int32x4_t, group: usize) -> float32x4_t {
     }
 }
 
+/// The lower halves of bytes: weights of 4 bits of an even step.
+#[inline]
+#[target_feature(enable = "neon")]
+fn low(both: uint8x16_t) -> int8x16_t {
+    vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15)))
+}
+
+/// The upper halves: those of the odd step behind it.
+#[inline]
+#[target_feature(enable = "neon")]
+fn high(both: uint8x16_t) -> int8x16_t {
+    vreinterpretq_s8_u8(vshrq_n_u8::<4>(both))
+}
+
 /// The second step of a tile of integers, for four columns of a row.
 ///
 /// # Safety

@@ -2,7 +2,7 @@
 
 use std::{arch::aarch64::*, array};
 
-use super::{COLUMNS, asm::prefetch, finish, float::FLOAT};
+use super::{COLUMNS, asm::prefetch, finish, float::FLOAT, high, low};
 use crate::isa::tile::{Int8Fn, Int8Tile, Layout, Tiles};
 
 /// Four rows by four columns are sixteen sums of four lanes each.
@@ -26,10 +26,7 @@ unsafe fn int8<const M: usize>(tile: &Int8Tile) {
             let mut sums: [float32x4_t; M] = array::from_fn(|r| vld1q_f32(from.add(r * COLUMNS + column)));
             for _ in 0..groups {
                 if column == 0 {
-                    for _ in 0..blocks * tile.lines {
-                        prefetch(ahead);
-                        ahead = ahead.wrapping_add(64);
-                    }
+                    ahead = prefetch(ahead, blocks * tile.lines);
                 }
                 let mut acc = [[vdupq_n_s32(0); 4]; M];
                 // Two products of -128 with itself are no number of 16 bits: lower and upper halves are added one by one.
@@ -81,15 +78,12 @@ unsafe fn int4<const M: usize>(tile: &Int8Tile) {
             let mut sums: [float32x4_t; M] = array::from_fn(|r| vld1q_f32(from.add(r * COLUMNS + column)));
             for g in 0..groups {
                 if column == 0 {
-                    for _ in 0..tile.lines {
-                        prefetch(ahead);
-                        ahead = ahead.wrapping_add(64);
-                    }
+                    ahead = prefetch(ahead, tile.lines);
                 }
                 let both: [uint8x16_t; 4] = array::from_fn(|c| vld1q_u8(w.add(16 * c)));
                 w = w.add(16 * COLUMNS);
-                let even = both.map(|both| vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15))));
-                let odd = both.map(|both| vreinterpretq_s8_u8(vshrq_n_u8::<4>(both)));
+                let even = both.map(|both| low(both));
+                let odd = both.map(|both| high(both));
                 let scales = vld1q_f32(scale);
                 scale = scale.add(COLUMNS);
                 for r in 0..M {
