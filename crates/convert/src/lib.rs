@@ -39,7 +39,11 @@ pub use crate::{
     report::{OutlierReport, Report, SourceReport, TensorReport},
     target::Target,
 };
-use crate::{checkpoint::Checkpoint, policy::Choice, stream::Written};
+use crate::{
+    checkpoint::{Checkpoint, SourceTensor},
+    policy::Choice,
+    stream::Written,
+};
 
 /// Counts up whenever the same checkpoint and options give other bytes than before: for caches of converted files.
 pub const REVISION: u32 = 2;
@@ -158,8 +162,12 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     let survey = stream::survey(&checkpoint, progress)?;
     checkpoint.config.source = Some(checkpoint.source(&survey.sha256));
     let pairs = checkpoint.tensors.iter().zip(&survey.largest);
-    let choices: Vec<Choice> = pairs.map(|(tensor, &largest)| policy::choose(&tensor.spec, options, largest)).collect();
+    let mut choices: Vec<Choice> = pairs.map(|(tensor, &largest)| policy::choose(&tensor.spec, options, largest)).collect();
     let equalization = equalize(&checkpoint, &choices, options)?;
+    for spec in equalization.added() {
+        choices.push(policy::choose(&spec, options, 0.0));
+        checkpoint.tensors.push(SourceTensor::zeros(spec));
+    }
     let metadata = metadata(&checkpoint, &choices, options.target);
     let Written { file, content_id, deviations } =
         stream::write(&checkpoint, &choices, &equalization, &metadata, output, progress)?;
@@ -271,7 +279,7 @@ fn equalize(checkpoint: &Checkpoint, choices: &[Choice], options: &Options) -> R
     let (config, compute) = (&checkpoint.config, options.compute()?);
     for (tower, is_there) in [(Tower::Image, config.image.is_some()), (Tower::Text, config.text.is_some())] {
         if is_there {
-            all.extend(Equalization::find(config, tower, checkpoint, compute, &quantized)?);
+            all.extend(Equalization::find(config, tower, checkpoint, compute, &quantized, !options.compat)?);
         }
     }
     Ok(all)

@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use crate::{
     Compute, Config, Error, Observer, Stage, StageKind, Tensor, Tower, TowerConfig, Weights,
     parts::{Block, ImageEmbedding, Pass, Stream, TextEmbedding, Workspace, image_config, text_config},
-    schema::{Id, Piece},
+    schema::{Id, Piece, TensorSpec},
 };
 
 /// A channel is shifted if its mean is further from the norm's bias than so many gains: the largest of the demo's is 4.1, and massive
@@ -37,6 +37,7 @@ const TOKENS: usize = 2;
 #[derive(Debug, Default)]
 pub struct Equalization {
     edits: HashMap<String, Edit>,
+    added: Vec<(Id, u64)>,
     /// Channels whose mean went into biases.
     pub shifted: usize,
     /// Channels that were divided.
@@ -80,7 +81,8 @@ impl Edit {
 
 impl Equalization {
     /// For the encoder `tower` of `weights`, which is loaded piece by piece. `quantized` says of a matrix by its name whether its inputs
-    /// become integers; floats need no help.
+    /// become integers; floats need no help. `projection_bias` says whether the projection may get a bias, which CLIP's has not:
+    /// [`schema::tensors`](crate::schema::tensors) does not list it, and [`added`](Self::added) gives it.
     ///
     /// # Errors
     /// What loading a piece says.
@@ -90,6 +92,7 @@ impl Equalization {
         weights: &dyn Weights,
         compute: impl Into<Compute>,
         quantized: &(dyn Fn(&str) -> bool + Sync),
+        projection_bias: bool,
     ) -> Result<Self, Error> {
         let compute = compute.into();
         let blocks = |own: &TowerConfig, causal: bool| {
@@ -108,7 +111,7 @@ impl Equalization {
                 (&text.tower, Blank::text(&embedding, blocks(&text.tower, text.causal))?)
             }
         };
-        blank.equalization(own, tower, weights, compute.kernels, quantized)
+        blank.equalization(&Finder { config: own, tower, weights, kernels: compute.kernels, quantized, projection_bias })
     }
 
     /// For an encoder that is loaded from `weights`, `None` if there is nothing to do.
@@ -123,13 +126,19 @@ impl Equalization {
             return Ok(None);
         }
         let quantized = |name: &str| weights.tensor(name).is_ok_and(|tensor| tensor.format.is_quantized());
-        let found = blank()?.equalization(config, tower, weights, compute.kernels, &quantized)?;
+        let (kernels, quantized) = (compute.kernels, &quantized);
+        let found = blank()?.equalization(&Finder { config, tower, weights, kernels, quantized, projection_bias: true })?;
         Ok((!found.is_empty()).then_some(found))
     }
 
     /// The edit of the tensor of this name.
     pub fn edit(&self, name: &str) -> Option<&Edit> {
         self.edits.get(name)
+    }
+
+    /// Vectors that the model had not before, with their lengths; [`edit`](Self::edit) has their values.
+    pub fn added(&self) -> impl Iterator<Item = TensorSpec> {
+        self.added.iter().map(|&(id, len)| TensorSpec { id, name: id.name(), dims: vec![len] })
     }
 
     /// Whether every tensor stays what it is.
@@ -140,6 +149,7 @@ impl Equalization {
     /// With another encoder's.
     pub fn extend(&mut self, other: Self) {
         self.edits.extend(other.edits);
+        self.added.extend(other.added);
         self.shifted += other.shifted;
         self.scaled += other.scaled;
     }
@@ -158,7 +168,10 @@ impl Weights for Equalized<'_> {
     }
 
     fn tensor(&self, name: &str) -> Result<Tensor, Error> {
-        let tensor = self.weights.tensor(name)?;
+        let tensor = match self.equalization.added().find(|spec| spec.name == name) {
+            Some(spec) => Tensor { format: Format::F32, bytes: vec![0; 4 * spec.dims[0] as usize].into(), dims: spec.dims },
+            None => self.weights.tensor(name)?,
+        };
         let Some(edit) = self.equalization.edit(name) else { return Ok(tensor) };
         let (mut values, row) = (tensor.to_f32(), tensor.dims[0] as usize);
         values.par_chunks_exact_mut(row).enumerate().for_each(|(index, values)| edit.apply(index, values));
@@ -228,20 +241,13 @@ impl Blank {
     }
 
     /// Decides by the streams and the weights.
-    pub(crate) fn equalization(
-        &self,
-        config: &TowerConfig,
-        tower: Tower,
-        weights: &dyn Weights,
-        kernels: &Kernels,
-        quantized: &(dyn Fn(&str) -> bool + Sync),
-    ) -> Result<Equalization, Error> {
-        let finder = Finder { config, tower, weights, kernels, quantized };
-        let blocks: Vec<Equalization> = (0..config.layers)
+    fn equalization(&self, finder: &Finder<'_>) -> Result<Equalization, Error> {
+        let layers = finder.config.layers;
+        let blocks: Vec<Equalization> = (0..layers)
             .into_par_iter()
             .map(|block| finder.block(block, &self.streams[2 * block], &self.streams[2 * block + 1]))
             .collect::<Result<_, _>>()?;
-        let mut all = finder.norm(Piece::PostNorm, &self.streams[2 * config.layers], &[Piece::Projection])?.0;
+        let mut all = finder.norm(Piece::PostNorm, &self.streams[2 * layers], &[Piece::Projection])?.0;
         blocks.into_iter().for_each(|block| all.extend(block));
         Ok(all)
     }
@@ -261,6 +267,7 @@ struct Finder<'a> {
     weights: &'a dyn Weights,
     kernels: &'a Kernels,
     quantized: &'a (dyn Fn(&str) -> bool + Sync),
+    projection_bias: bool,
 }
 
 impl Finder<'_> {
@@ -280,7 +287,7 @@ impl Finder<'_> {
         Ok(all)
     }
 
-    /// A norm behind `stream`, and the linears that read it. The projection has no bias, so there is no shift in front of it.
+    /// A norm behind `stream`, and the linears that read it.
     fn norm(&self, norm: Piece, stream: &[f32], readers: &[Piece]) -> Result<(Equalization, Channels), Error> {
         let gain = self.weights.tensor(&self.weight(norm))?.to_f32();
         let bias = self.weights.tensor(&self.bias(norm))?.to_f32();
@@ -291,7 +298,7 @@ impl Finder<'_> {
         if !readers.iter().all(|&reader| (self.quantized)(&self.weight(reader))) {
             return Ok((all, Channels { gain, mean }));
         }
-        let can_shift = !readers.contains(&Piece::Projection);
+        let can_shift = self.projection_bias || !readers.contains(&Piece::Projection);
         let shift: Vec<f32> = (0..gain.len()).map(|j| if can_shift && is_far(j) { mean[j] } else { 0.0 }).collect();
         let size: Vec<f32> = (0..gain.len()).map(|j| (gain[j].powi(2) + (mean[j] - shift[j]).powi(2)).sqrt()).collect();
         all.shifted = shift.iter().filter(|&&shift| shift != 0.0).count();
@@ -305,9 +312,15 @@ impl Finder<'_> {
                 largest.iter_mut().zip(row).for_each(|(largest, w)| *largest = largest.max(w.abs()));
             }
             if all.shifted > 0 {
-                let mut bias = self.weights.tensor(&self.bias(reader))?.to_f32();
+                let mut bias = match reader {
+                    Piece::Projection => vec![0.0; matrix.len() / gain.len()],
+                    _ => self.weights.tensor(&self.bias(reader))?.to_f32(),
+                };
                 for (bias, row) in bias.iter_mut().zip(matrix.chunks_exact(gain.len())) {
                     *bias = (f64::from(*bias) + dot(row, &shift)) as f32;
+                }
+                if reader == Piece::Projection {
+                    all.added.push((Id::bias(self.tower, reader), bias.len() as u64));
                 }
                 all.edits.insert(self.bias(reader), Edit::Values(bias));
             }

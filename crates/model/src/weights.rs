@@ -146,10 +146,15 @@ impl Loader<'_> {
         Ok(rows)
     }
 
-    /// A matrix without a bias.
-    pub(crate) fn matrix(&self, id: Id, k: usize, n: usize) -> Result<Linear, Error> {
+    /// The projection: CLIP's has no bias, but that of moved outlier channels may have been written.
+    pub(crate) fn projection(&self, tower: Tower, k: usize, n: usize) -> Result<Linear, Error> {
+        let id = Id::weight(tower, Piece::Projection);
         let rows = self.rows(id, &[k], n)?;
-        self.pack(id, &[rows], None)
+        let bias = match self.values(Id::bias(tower, Piece::Projection), &[n]) {
+            Err(Error::MissingTensor { .. }) => None,
+            found => Some(found?),
+        };
+        self.pack(id, &[rows], bias)
     }
 
     /// The matrices of these pieces, one below the other, with their biases.
