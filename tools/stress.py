@@ -17,9 +17,9 @@ Every stress is planted in both encoders of a Hugging Face folder:
 That a and b are the same function is checked in PyTorch, and that edgeclip's f32 gives PyTorch's vectors of every modified model. The first
 table has, of each type, the cosines to the f32 vectors of the same modified model: minimum, mean, and the minimum less that of the model without a
 stress. "between" is the mean cosine of the f32 vectors of different inputs: the closer to 1, the less a cosine says, so that "centred" is the
-minimum after the mean of the f32 vectors is taken off both. "own" is the minimum to PyTorch's f32 vectors of the
-file's own rounded weights: what 8-bit activations alone cost, and all that can be asked of a file that is quantized already. The second table says where
-the error comes from: of the inputs of each kind of linear, over all blocks, the largest ratio of the largest magnitude to the root mean
+minimum after the mean of the f32 vectors is taken off both. "clip.cpp's" is that of a file that clip.cpp's tools would have written
+(tools/write_clipcpp.py), as the minimum to PyTorch's f32 vectors of the file's own rounded weights, which is all that can be asked of it.
+The second table says where the error would come from without a remedy: of the inputs of each kind of linear, over all blocks, the largest ratio of the largest magnitude to the root mean
 square, and in brackets the largest relative errors in per cent of a linear's output (RMS, without bias) that int8 activations alone and q8_0
 weights alone make. Exit code 1 if a check fails.
 """
@@ -34,11 +34,10 @@ import tempfile
 
 import numpy as np
 import torch
-from gguf import GGUFReader, quants
 
 from compare import encode
 from reference import DEMO, ROOT, demo_pictures, encode_images, encode_texts, load_model, load_tokenizer, load_transform, normalize, picture_name
-from write_clipcpp import name_of
+from write_clipcpp import dequantized, write_clipcpp
 
 TEXTS = [f"a photo of a {picture_name(picture)}" for picture in demo_pictures()] + [
     "a cat",
@@ -230,15 +229,6 @@ def convert(program, folder, kind, file):
     return file
 
 
-def dequantize(model, file):
-    """Gives `model` the weights that `file` holds."""
-    stored = {tensor.name: tensor for tensor in GGUFReader(file).tensors}
-    for name, parameter in model.named_parameters():
-        if name != "logit_scale":
-            values = quants.dequantize(stored[name_of(name)].data, stored[name_of(name)].tensor_type)
-            parameter.copy_(torch.from_numpy(np.array(values)).reshape(parameter.shape))
-
-
 def vectors_of(options, tower, file):
     """edgeclip's normalised vectors of the tower's inputs."""
     return normalize(torch.tensor(encode([options.program], tower.name, tower.inputs, file), dtype=torch.float64))
@@ -293,17 +283,21 @@ def measure(source, stress, options, unstressed, cosines, causes):
                 failed.append(f"{label}, {tower.name}, {stress}: f32 is {apart:.1e} from PyTorch")
         for kind in options.types:
             file = convert(options.program, folder, kind, folder / f"{kind}.gguf")
-            with torch.no_grad():
-                dequantize(model, file)
+            other = folder / f"clipcpp-{kind}.gguf"
+            write_clipcpp(folder, other, kind)
+            dequantized(model, kind)
             for tower in measured:
                 theirs, ours = exact[tower.name], vectors_of(options, tower, file)
                 found = torch.cosine_similarity(ours, theirs)
                 least, middle = found.min().item(), theirs.mean(0)
                 before = unstressed[tower.name].setdefault(kind, least)
                 centred = torch.cosine_similarity(ours - middle, theirs - middle).min().item()
-                to_own = torch.cosine_similarity(ours, normalize(tower.run().double())).min().item()
+                to_own = torch.cosine_similarity(vectors_of(options, tower, other), normalize(tower.run().double())).min().item()
                 cells[tower.name] += [f"{least:.6f}", f"{found.mean().item():.6f}", f"{least - before:+.6f}", f"{centred:.3f}", f"{to_own:.6f}"]
             file.unlink()
+            other.unlink()
+            model = load_model(folder)
+            measured = towers(model, folder)
     for tower in measured:
         cosines.add(label, tower.name, stress, *cells[tower.name], f"{between_inputs(exact[tower.name]):.2f}")
     return failed
@@ -325,7 +319,7 @@ def main():
         parser.error(f"{options.program}: no program; cargo build --release -p edgeclip-cli")
     torch.set_num_threads(options.threads)
 
-    columns = [f"{kind}: min, mean, difference, centred, own".split(", ") for kind in options.types]
+    columns = [f"{kind}: min, mean, difference, centred, clip.cpp's".split(", ") for kind in options.types]
     cosines = Table("model", "encoder", "stress", *sum(columns, []), "between")
     causes = Table("model", "encoder", "stress", "query, key, value", "attention output", "MLP, first", "MLP, second", "projection")
     failed = []

@@ -4,7 +4,7 @@
 //! memory. The source is computed in f32, from where it lies.
 
 use edgeclip_model::{
-    Compute, Config, ImageConfig, Kernels, TextConfig, Threads, Tower, TowerConfig, Weights,
+    Compute, Config, ImageConfig, TextConfig, Threads, Tower, TowerConfig, Weights,
     parts::{Block, Head, ImageEmbedding, Pass, Stream, TextEmbedding, Workspace},
 };
 use edgeclip_preprocess::{Options as PictureOptions, Pixels, preprocess};
@@ -105,11 +105,7 @@ pub(crate) fn check(
     let image = config.image.as_ref().map_or(0, |image| pieces(&image.tower));
     let text = config.text.as_ref().map_or(0, |text| pieces(&text.tower));
     progress.begin("checking", 2 * (image + text));
-    let kernels = match options.isa {
-        Some(isa) => Kernels::new(isa).map_err(|error| Error::Isa(error.to_string()))?,
-        None => Kernels::best(),
-    };
-    let compute = Compute { kernels, groups: options.groups };
+    let compute = options.compute()?;
     let run = Run { config, sides: [source, result], target: options.target, compute, progress };
     Ok(Check {
         image: config.image.as_ref().map(|image| run.image(image)).transpose()?,

@@ -23,11 +23,12 @@ mod report;
 mod stream;
 mod target;
 
-use std::{path::Path, time::Instant};
+use std::{collections::HashMap, path::Path, time::Instant};
 
 use edgeclip_gguf::{File, Metadata};
 use edgeclip_model::{
-    Format, GgufWeights, Groups, Isa, Tower,
+    Compute, Format, GgufWeights, Groups, Isa, Kernels, Tower,
+    equalize::Equalization,
     schema::{self, Role, keys},
 };
 pub use edgeclip_preprocess::CropRule;
@@ -35,13 +36,17 @@ pub use edgeclip_preprocess::CropRule;
 pub use crate::{
     check::{Check, Cosines, Probe},
     error::{DescribedBy, Error},
-    report::{Report, SourceReport, TensorReport},
+    report::{OutlierReport, Report, SourceReport, TensorReport},
     target::Target,
 };
-use crate::{checkpoint::Checkpoint, policy::Choice, stream::Written};
+use crate::{
+    checkpoint::{Checkpoint, SourceTensor},
+    policy::Choice,
+    stream::Written,
+};
 
 /// Counts up whenever the same checkpoint and options give other bytes than before: for caches of converted files.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// How to convert.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +102,20 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// With what source and result are computed.
+    ///
+    /// # Errors
+    /// [`Error::Isa`].
+    fn compute(&self) -> Result<Compute, Error> {
+        let kernels = match self.isa {
+            Some(isa) => Kernels::new(isa).map_err(|error| Error::Isa(error.to_string()))?,
+            None => Kernels::best(),
+        };
+        Ok(Compute { kernels, groups: self.groups })
+    }
+}
+
 /// Is told how far the conversion is, and asked whether to go on. Called from several threads.
 pub trait Progress: Send + Sync {
     /// A step begins: `"reading"` and `"writing"` count bytes, `"checking"` counts pieces of the encoders.
@@ -143,9 +162,15 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     let survey = stream::survey(&checkpoint, progress)?;
     checkpoint.config.source = Some(checkpoint.source(&survey.sha256));
     let pairs = checkpoint.tensors.iter().zip(&survey.largest);
-    let choices: Vec<Choice> = pairs.map(|(tensor, &largest)| policy::choose(&tensor.spec, options, largest)).collect();
+    let mut choices: Vec<Choice> = pairs.map(|(tensor, &largest)| policy::choose(&tensor.spec, options, largest)).collect();
+    let equalization = equalize(&checkpoint, &choices, options)?;
+    for spec in equalization.added() {
+        choices.push(policy::choose(&spec, options, 0.0));
+        checkpoint.tensors.push(SourceTensor::zeros(spec));
+    }
     let metadata = metadata(&checkpoint, &choices, options.target);
-    let Written { file, content_id, deviations } = stream::write(&checkpoint, &choices, &metadata, output, progress)?;
+    let Written { file, content_id, deviations } =
+        stream::write(&checkpoint, &choices, &equalization, &metadata, output, progress)?;
 
     // Read back under the name it will have. The map has to be gone before the file is renamed.
     let temporary = file.temporary_path();
@@ -179,6 +204,7 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
         bytes_out,
         seconds: start.elapsed().as_secs_f64(),
         content_id,
+        outliers: OutlierReport { shifted: equalization.shifted, scaled: equalization.scaled },
         tensors: tensors
             .map(|((tensor, choice), deviation)| TensorReport {
                 name: tensor.spec.name.clone(),
@@ -233,11 +259,30 @@ fn metadata(checkpoint: &Checkpoint, choices: &[Choice], target: Target) -> Meta
     metadata.insert(keys::FILE_TYPE, target.format().ggml_id());
     if choices.iter().any(|choice| choice.format.is_quantized()) {
         metadata.insert(keys::QUANTIZATION_VERSION, 2u32);
+        metadata.insert(keys::EQUALIZED, true);
     }
     metadata.insert(keys::CONVERTER, concat!("edgeclip ", env!("CARGO_PKG_VERSION")));
     // Filled in when all tensors are written.
     metadata.insert(keys::CONTENT_ID, "0".repeat(64).as_str());
     metadata
+}
+
+/// What outlier channels need in front of matrices that are quantized.
+fn equalize(checkpoint: &Checkpoint, choices: &[Choice], options: &Options) -> Result<Equalization, Error> {
+    let formats: HashMap<&str, Format> =
+        checkpoint.tensors.iter().zip(choices).map(|(tensor, choice)| (&*tensor.spec.name, choice.format)).collect();
+    let mut all = Equalization::default();
+    if !formats.values().any(|format| format.is_quantized()) {
+        return Ok(all);
+    }
+    let quantized = |name: &str| formats.get(name).is_some_and(|format| format.is_quantized());
+    let (config, compute) = (&checkpoint.config, options.compute()?);
+    for (tower, is_there) in [(Tower::Image, config.image.is_some()), (Tower::Text, config.text.is_some())] {
+        if is_there {
+            all.extend(Equalization::find(config, tower, checkpoint, compute, &quantized, !options.compat)?);
+        }
+    }
+    Ok(all)
 }
 
 fn stored_bytes(dims: &[u64], format: Format) -> u64 {

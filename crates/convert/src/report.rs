@@ -30,6 +30,8 @@ pub struct Report {
     pub seconds: f64,
     /// `edgeclip.content_id` of the file: what it computes, in 64 digits.
     pub content_id: String,
+    /// What was done about outlier channels.
+    pub outliers: OutlierReport,
     /// In the order of the file.
     pub tensors: Vec<TensorReport>,
     /// `None` if it was switched off.
@@ -50,6 +52,15 @@ pub struct SourceReport {
     pub sha256: String,
     /// Names of the weights' files.
     pub files: Vec<String>,
+}
+
+/// Channels that were moved out of the way of int8 activations: the model computes what it did (docs/accuracy.md).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OutlierReport {
+    /// Channels whose mean went from a norm's bias into those of the linears behind it.
+    pub shifted: usize,
+    /// Channels that were divided, and the columns that read them multiplied.
+    pub scaled: usize,
 }
 
 /// What became of a tensor.
@@ -141,6 +152,10 @@ impl fmt::Display for Report {
         )?;
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
+        }
+        let OutlierReport { shifted, scaled } = self.outliers;
+        if shifted + scaled > 0 {
+            writeln!(f, "outlier channels: {shifted} shifted, {scaled} scaled, with the same function")?;
         }
         writeln!(f)?;
         let each = f.alternate();

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use edgeclip_gguf::{Completed, Metadata, TensorSpec, TensorType, Writer};
-use edgeclip_model::{ContentHasher, Format, schema::keys};
+use edgeclip_model::{ContentHasher, Format, equalize::Equalization, schema::keys};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -160,14 +160,15 @@ pub(crate) struct Written {
     pub(crate) deviations: Vec<Deviation>,
 }
 
-/// The second pass: every tensor in the type chosen for it, in pieces, hashed as it goes out. `metadata` has a content id of the right
-/// length.
+/// The second pass: every tensor edited and in the type chosen for it, in pieces, hashed as it goes out. `metadata` has a content id of the
+/// right length.
 ///
 /// # Errors
 /// What the writer says, and [`Error::Interrupted`].
 pub(crate) fn write(
     checkpoint: &Checkpoint,
     choices: &[Choice],
+    equalization: &Equalization,
     metadata: &Metadata,
     output: &Path,
     progress: &dyn Progress,
@@ -190,6 +191,7 @@ pub(crate) fn write(
         // A row of the file, so a whole number of blocks.
         let row = tensor.spec.dims[0] as usize;
         let (from, to) = (row * tensor.format.block_bytes(), choice.format.row_bytes(row).unwrap_or_default());
+        let (edit, mut first) = (equalization.edit(&tensor.spec.name), 0);
         let mut deviation = Deviation::default();
         for piece in tensor.read().chunks((STEP_VALUES / row).max(1) * from) {
             step(progress, piece.len())?;
@@ -197,11 +199,15 @@ pub(crate) fn write(
             let rows: Vec<Deviation> = out
                 .par_chunks_exact_mut(to)
                 .zip(piece.par_chunks_exact(from))
+                .enumerate()
                 .with_min_len(TASK_VALUES.div_ceil(row))
                 .map_init(
                     || (vec![0f32; row], vec![0f32; row]),
-                    |(source, stored), (out, bytes)| {
+                    |(source, stored), (index, (out, bytes))| {
                         tensor.format.dequantize(bytes, source);
+                        if let Some(edit) = edit {
+                            edit.apply(first + index, source);
+                        }
                         choice.quantize(source, out);
                         choice.format.dequantize(out, stored);
                         Deviation::of(source, stored)
@@ -209,6 +215,7 @@ pub(crate) fn write(
                 )
                 .collect();
             // In the order of the rows, so that the report does not depend on the threads.
+            first += rows.len();
             deviation = rows.into_iter().fold(deviation, Deviation::plus);
             writer.write(&out)?;
             hasher.data(&out);

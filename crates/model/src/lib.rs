@@ -3,6 +3,7 @@
 //! * [`Config`]: everything that decides a vector, apart from the weights.
 //! * [`schema`]: the only place that names keys and tensors, for writing and for reading.
 //! * [`Weights`]: where tensors come from; [`GgufWeights`] reads a file of that schema.
+//! * [`equalize`]: outlier channels, moved out of the way of int8 activations.
 //! * [`parts`]: the pieces of an encoder (embedding, block, head), each loaded and run on its own.
 //! * [`ImageTower`], [`TextTower`]: a whole encoder. [`Cpu`]: both of a file, as a [`Backend`].
 //! * [`Observer`]: sees the values after each named stage, and when each phase begins.
@@ -15,6 +16,7 @@ mod config;
 mod content_id;
 mod cpu;
 mod embeddings;
+pub mod equalize;
 mod error;
 mod observer;
 pub mod parts;

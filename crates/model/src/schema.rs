@@ -77,6 +77,9 @@ pub mod keys {
     pub const SCHEMA_VERSION: &str = "edgeclip.schema_version";
     /// See [`crate::ContentHasher`].
     pub const CONTENT_ID: &str = "edgeclip.content_id";
+    /// Whether outlier channels were moved, if there were any, when the weights were quantized ([`crate::equalize`]). Default false: they are
+    /// when the file is loaded.
+    pub const EQUALIZED: &str = "edgeclip.equalized";
     /// Name and version of the program that wrote the file.
     pub const CONVERTER: &str = "edgeclip.converter";
     /// Name of the checkpoint.

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::{
     Compute, Config, Embeddings, Error, Observer, Phase, Tower, TowerConfig, Weights,
+    equalize::{Blank, Equalization, Equalized},
     parts::{Block, Head, ImageEmbedding, Pass, Stream, TextEmbedding, Workspace, image_config, text_config},
     plan::{Split, TextPlan},
     pool::Pool,
@@ -53,15 +54,25 @@ struct Buffers {
 }
 
 impl ImageTower {
-    /// Loads and packs the image encoder.
+    /// Loads and packs the image encoder, with outlier channels moved ([`crate::equalize`]) if the weights are quantized and that was not
+    /// done when they were.
     ///
     /// # Errors
     /// [`Error::NoTower`], or a tensor that is missing, of the wrong shape or of a type that cannot be computed with.
     pub fn load(config: &Config, weights: &dyn Weights, compute: impl Into<Compute>) -> Result<Self, Error> {
         let compute = compute.into();
         let image = image_config(config, weights)?;
-        let embedding = ImageEmbedding::load(image, weights, compute)?;
-        Ok(Self { embedding, body: Body::load(config, &image.tower, Tower::Image, false, weights, compute)? })
+        let load = |weights: &dyn Weights| -> Result<Self, Error> {
+            let embedding = ImageEmbedding::load(image, weights, compute)?;
+            Ok(Self { embedding, body: Body::load(config, &image.tower, Tower::Image, false, weights, compute)? })
+        };
+        let tower = load(weights)?;
+        let blank = || Blank::picture(&tower.embedding, tower.body.blocks.iter().map(Ok));
+        let Some(equalization) = Equalization::at_load(&image.tower, Tower::Image, weights, compute, blank)? else {
+            return Ok(tower);
+        };
+        drop(tower);
+        load(&Equalized { weights, equalization: &equalization })
     }
 
     /// Pictures to embeddings, `[n, projection_dim]`, not normalised.
@@ -87,16 +98,25 @@ impl ImageTower {
 }
 
 impl TextTower {
-    /// Loads and packs the text encoder.
+    /// Loads and packs the text encoder, as [`ImageTower::load`] does.
     ///
     /// # Errors
     /// [`Error::NoTower`], or a tensor that is missing, of the wrong shape or of a type that cannot be computed with.
     pub fn load(config: &Config, weights: &dyn Weights, compute: impl Into<Compute>) -> Result<Self, Error> {
         let compute = compute.into();
         let text = text_config(config, weights)?;
-        let embedding = TextEmbedding::load(text, weights, compute)?;
-        let body = Body::load(config, &text.tower, Tower::Text, text.causal, weights, compute)?;
-        Ok(Self { embedding, plans: Pool::default(), body })
+        let load = |weights: &dyn Weights| -> Result<Self, Error> {
+            let embedding = TextEmbedding::load(text, weights, compute)?;
+            let body = Body::load(config, &text.tower, Tower::Text, text.causal, weights, compute)?;
+            Ok(Self { embedding, plans: Pool::default(), body })
+        };
+        let tower = load(weights)?;
+        let blank = || Blank::text(&tower.embedding, tower.body.blocks.iter().map(Ok));
+        let Some(equalization) = Equalization::at_load(&text.tower, Tower::Text, weights, compute, blank)? else {
+            return Ok(tower);
+        };
+        drop(tower);
+        load(&Equalized { weights, equalization: &equalization })
     }
 
     /// Rows of ids to embeddings, `[n, projection_dim]`, not normalised.

@@ -8,7 +8,7 @@ use edgeclip_kernels::{Format, Groups, Kernels, Linear, LinearError, Rows};
 
 use crate::{
     Error, Tower,
-    schema::{Id, Piece},
+    schema::{Id, Piece, keys},
 };
 
 /// A tensor as it is stored: shape, format and bytes in place.
@@ -45,6 +45,11 @@ pub trait Weights: Send + Sync {
 
     /// Whether any weight is quantized: then the kernel of the patches is too, for pictures that are bytes.
     fn is_quantized(&self) -> bool;
+
+    /// Whether outlier channels have been moved already: if not, an encoder of quantized weights does so when it is loaded.
+    fn is_equalized(&self) -> bool {
+        false
+    }
 }
 
 /// The tensors of a GGUF file, in place.
@@ -52,13 +57,15 @@ pub trait Weights: Send + Sync {
 pub struct GgufWeights {
     file: File,
     quantized: bool,
+    equalized: bool,
 }
 
 impl GgufWeights {
     /// Of an open file.
     pub fn new(file: File) -> Self {
         let quantized = file.tensors().iter().any(|info| info.ty.block().is_some_and(|block| block.len > 1));
-        Self { file, quantized }
+        let equalized = matches!(file.get::<bool>(keys::EQUALIZED), Ok(Some(true)));
+        Self { file, quantized, equalized }
     }
 
     /// The file.
@@ -82,6 +89,10 @@ impl Weights for GgufWeights {
 
     fn is_quantized(&self) -> bool {
         self.quantized
+    }
+
+    fn is_equalized(&self) -> bool {
+        self.equalized
     }
 }
 
@@ -135,10 +146,15 @@ impl Loader<'_> {
         Ok(rows)
     }
 
-    /// A matrix without a bias.
-    pub(crate) fn matrix(&self, id: Id, k: usize, n: usize) -> Result<Linear, Error> {
+    /// The projection: CLIP's has no bias, but that of moved outlier channels may have been written.
+    pub(crate) fn projection(&self, tower: Tower, k: usize, n: usize) -> Result<Linear, Error> {
+        let id = Id::weight(tower, Piece::Projection);
         let rows = self.rows(id, &[k], n)?;
-        self.pack(id, &[rows], None)
+        let bias = match self.values(Id::bias(tower, Piece::Projection), &[n]) {
+            Err(Error::MissingTensor { .. }) => None,
+            found => Some(found?),
+        };
+        self.pack(id, &[rows], bias)
     }
 
     /// The matrices of these pieces, one below the other, with their biases.

@@ -76,6 +76,19 @@ impl SourceTensor {
         Self { spec, file, format: if scale.is_some() { Format::F32 } else { format }, window, scale }
     }
 
+    /// A vector that the checkpoint has not, which is no place of the model's list.
+    pub(crate) fn zeros(spec: schema::TensorSpec) -> Self {
+        let len = spec.dims[0] as usize;
+        let window = Stored {
+            name: spec.name.clone(),
+            dtype: ::safetensors::Dtype::F32,
+            shape: vec![len],
+            strides: vec![1],
+            bytes: vec![0; 4 * len].into(),
+        };
+        Self::new(spec, 0, Format::F32, window, None)
+    }
+
     /// Its name in the checkpoint.
     pub(crate) fn name(&self) -> &str {
         &self.window.name

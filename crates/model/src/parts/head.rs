@@ -3,11 +3,7 @@
 use edgeclip_kernels::{Epilogue, Linear};
 
 use super::{Norm, Pass, Stream, room};
-use crate::{
-    Compute, Error, Phase, Stage, StageKind, Tower, TowerConfig, Weights,
-    schema::{Id, Piece},
-    weights::Loader,
-};
+use crate::{Compute, Error, Phase, Stage, StageKind, Tower, TowerConfig, Weights, schema::Piece, weights::Loader};
 
 /// The pooled rows to embeddings: last norm and projection.
 #[derive(Debug)]
@@ -34,7 +30,7 @@ impl Head {
         Ok(Self {
             tower,
             norm: Norm::load(&loader, tower, Piece::PostNorm, config)?,
-            projection: loader.matrix(Id::weight(tower, Piece::Projection), config.width, projection_dim)?,
+            projection: loader.projection(tower, config.width, projection_dim)?,
         })
     }
 

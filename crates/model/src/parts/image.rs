@@ -54,6 +54,11 @@ impl ImageEmbedding {
         self.config.tokens()
     }
 
+    /// What pictures have to be.
+    pub(crate) fn preprocessing(&self) -> &Spec {
+        &self.config.preprocessing
+    }
+
     /// Refuses a picture that is not of the model's size; `index` is for the message.
     pub(crate) fn check(&self, index: usize, pixels: &Pixels) -> Result<(), Error> {
         let (expected, found) = (self.config.preprocessing.size as usize, pixels.size() as usize);

@@ -79,6 +79,21 @@ impl Stream {
         }
     }
 
+    /// Of one input, leaves the first `tokens` tokens, or all if there are no more; the last of them is pooled if the pooled one is gone.
+    ///
+    /// # Panics
+    /// If there is not one input.
+    pub(crate) fn keep_first(&mut self, tokens: usize) {
+        let [pooled] = self.pooled.as_slice() else { panic!("expected one input, found {}", self.inputs()) };
+        let (all, pooled) = (pooled.keys.len(), pooled.first);
+        let tokens = tokens.min(all);
+        let mut values = std::mem::take(&mut self.values);
+        values.truncate(values.len() / all * tokens);
+        self.clear();
+        self.values = values;
+        self.push(tokens, 0, 0, pooled.min(tokens - 1));
+    }
+
     /// After the pooled rows have taken the place of all others: every input is one token.
     fn keep_pooled(&mut self) {
         self.rows.clear();

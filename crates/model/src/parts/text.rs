@@ -16,6 +16,7 @@ pub struct TextEmbedding {
     context_length: usize,
     causal: bool,
     pooling: TextPooling,
+    start: u32,
     end: u32,
     tokens: Rows,
     /// `[context_length, width]`
@@ -39,8 +40,14 @@ impl TextEmbedding {
             context_length: config.vocabulary.context_length,
             causal: config.causal,
             pooling: config.pooling,
+            start: config.vocabulary.start,
             end: config.vocabulary.end,
         })
+    }
+
+    /// The ids of an empty text.
+    pub(crate) fn empty(&self) -> [u32; 2] {
+        [self.start, self.end]
     }
 
     /// The ids of a row that matter, and the position that is pooled: what comes after that in a causal encoder cannot change it and is cut
