@@ -244,6 +244,8 @@ fn json_array<T>(items: impl IntoIterator<Item = T>, array: &Array, item: impl F
 
 #[cfg(test)]
 mod tests {
+    use edgeclip_gguf::Strings;
+
     use super::*;
 
     #[test]
@@ -262,6 +264,6 @@ mod tests {
     #[test]
     fn shapes_read_like_shapes() {
         assert_eq!(shape(&[768, 50]), "768 x 50");
-        assert_eq!(type_name(&Value::from(["a".to_owned()])), "string[]");
+        assert_eq!(type_name(&Value::from(Strings::from_iter(["a"]))), "string[]");
     }
 }
