@@ -1,9 +1,10 @@
-//! Whole encoders of the demo checkpoint, or of the GGUF files named in EDGECLIP_BENCH_MODELS (separated by `:`): `cargo bench -p edgeclip`.
+//! Whole encoders, and their load, of the demo checkpoint, or of the GGUF files named in EDGECLIP_BENCH_MODELS (separated by `:`):
+//! `cargo bench -p edgeclip`.
 
 use std::{hint::black_box, path::PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use edgeclip::{Clip, Overlong};
+use edgeclip::{Clip, Overlong, Tower};
 use edgeclip_convert::{Options, Target, convert};
 
 fn encoders(criterion: &mut Criterion) {
@@ -26,6 +27,16 @@ fn encoders(criterion: &mut Criterion) {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut group = criterion.benchmark_group(name);
         group.sample_size(10);
+        let towers: Vec<Tower> = [(Tower::Image, clip.config().image.is_some()), (Tower::Text, clip.config().text.is_some())]
+            .into_iter()
+            .filter_map(|(tower, is_there)| is_there.then_some(tower))
+            .collect();
+        group.bench_function("load", |bencher| {
+            bencher.iter(|| {
+                let clip = Clip::load(&path).expect("a model");
+                towers.iter().for_each(|&tower| clip.preload(tower).expect("an encoder"));
+            });
+        });
         let pixels = clip.preprocess(&picture).expect("a picture");
         group.bench_function("preprocess", |bencher| bencher.iter(|| clip.preprocess(black_box(&picture)).expect("a picture")));
         for batch in [1, 8] {

@@ -4,7 +4,8 @@
 
 Every command runs in a memory control group with that limit, which counts the pages of files that it reads as well; without the right to make one
 (root), nothing is limited. The checkpoint is a random one of tools/make_random_b32.py, or a real one. The table is that of docs/raspberry-pi.md: "own"
-is the most memory that cannot be dropped (anonymous), "resident" includes mapped files.
+is the most memory that cannot be dropped (anonymous), "resident" (VmHWM) includes mapped files, "above" is that less what `--version` takes, which is
+the program itself, and "of the file" what that is of the model's size.
 """
 
 import argparse
@@ -51,6 +52,26 @@ def status(pid, key):
     return next((int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith(key + ":")), 0)
 
 
+def empty(program):
+    """Most resident memory of a program that only says its version: it is held up by a full pipe until that is read."""
+    out, into = os.pipe()
+    os.set_blocking(into, False)
+    try:
+        while os.write(into, bytes(4096)):
+            pass
+    except BlockingIOError:
+        os.set_blocking(into, True)
+    process = subprocess.Popen([program, "--version"], stdout=into)
+    os.close(into)
+    time.sleep(0.5)
+    resident = status(process.pid, "VmHWM")
+    with os.fdopen(out, "rb") as out:
+        out.read()
+    if process.wait() != 0 or not resident:
+        sys.exit(f"error: `{program} --version` ended with {process.returncode}")
+    return resident
+
+
 def measure(group, command):
     """Most anonymous and most resident memory, and seconds."""
     start = time.monotonic()
@@ -77,11 +98,14 @@ def main():
     if not group.folder:
         print("no control group could be made: nothing is limited", file=sys.stderr)
     picture = str(ROOT / "models/demo/pictures/cat.png")
-    print("| what | own | resident |\n|---|---|---|")
+    floor = empty(arguments.program)
+    print("| what | own | resident | above | of the file |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder:
         def row(what, *command):
             own, resident, _ = measure(group, [arguments.program, *command, "--quiet"])
-            print(f"| {what} | {own >> 20} MB | {resident >> 20} MB |", flush=True)
+            above = resident - floor
+            share = above / pathlib.Path(model).stat().st_size
+            print(f"| {what} | {own >> 20} MB | {resident >> 20} MB | {above >> 20} MB | {share:.2f} |", flush=True)
 
         for ty in ("q8_0", "q4_0", "f32"):
             model = f"{folder}/{ty}.gguf"

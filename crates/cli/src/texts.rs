@@ -79,6 +79,7 @@ impl TextJob<'_> {
         mut each: impl FnMut(&str, &[f32]) -> Result<()>,
     ) -> Result<()> {
         // Before the first text: a file without a text encoder is not the texts' fault.
+        self.clip.preload(Tower::Text)?;
         let tokenizer = self.clip.tokenizer()?;
         let mut texts = texts.peekable();
         while texts.peek().is_some() {

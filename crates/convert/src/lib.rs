@@ -174,9 +174,9 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
 
     // Read back under the name it will have. The map has to be gone before the file is renamed.
     let temporary = file.temporary_path();
-    let bytes = edgeclip_mmap::open(temporary).map_err(|source| Error::io(temporary, "read it back", source))?;
-    let bytes_out = bytes.len() as u64;
-    let result = File::from_bytes(bytes, output)?;
+    let map = edgeclip_mmap::open(temporary).map_err(|source| Error::io(temporary, "read it back", source))?;
+    let result = File::from_bytes(map, output)?;
+    let bytes_out = result.file_bytes();
     let config = schema::from_file(&result)?;
     let check = if options.check || options.min_cosine.is_some() {
         let weights = GgufWeights::new(result);

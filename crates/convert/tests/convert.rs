@@ -487,7 +487,7 @@ fn the_file_carries_name_tokens_and_pooling() {
     assert_eq!(file.require::<u32>(schema::keys::END).unwrap(), 612);
     assert_eq!(file.require::<u32>(schema::keys::PAD).unwrap(), 0);
     assert_eq!(file.require::<&str>(schema::keys::TEXT_POOLING).unwrap(), "end");
-    assert_eq!(file.require::<&[String]>(schema::keys::TOKENS).unwrap().len(), 614);
+    assert_eq!(file.require::<&edgeclip_gguf::Strings>(schema::keys::TOKENS).unwrap().len(), 614);
     assert!(file.tensors().iter().any(|info| info.ty == TensorType::F16));
 
     let legacy = Copy::of("odd-legacy");

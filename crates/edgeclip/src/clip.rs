@@ -101,7 +101,7 @@ impl Options {
 
 /// A model: its configuration, tokenizer and encoders.
 ///
-/// Loading reads and checks the file's header; an encoder is packed when it is first used.
+/// Loading reads and checks the file's header; an encoder is packed when it is first used, or by [`preload`](Self::preload).
 #[derive(Debug)]
 pub struct Clip {
     file: File,
@@ -191,6 +191,23 @@ impl Clip {
     /// As [`tokenize`](Self::tokenize).
     pub fn tokenize_with<S: AsRef<str>>(&self, texts: &[S], overlong: Overlong) -> Result<TokenBatch, Error> {
         Ok(self.tokenizer()?.tokenize(texts, overlong)?)
+    }
+
+    /// Makes now what the first call with this encoder would make: its packed weights, and beside those of texts, on another thread if there is one,
+    /// the tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the file has no such encoder, or one that cannot be used.
+    pub fn preload(&self, tower: Tower) -> Result<(), Error> {
+        match tower {
+            Tower::Image => self.cpu.image().map(drop)?,
+            Tower::Text => {
+                let (tokenizer, text) = rayon::join(|| self.tokenizer().map(drop), || self.cpu.text().map(drop));
+                tokenizer?;
+                text?;
+            }
+        }
+        Ok(())
     }
 
     /// The tokenizer, built now if it was not.

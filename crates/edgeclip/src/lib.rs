@@ -33,5 +33,5 @@ pub use edgeclip_model::{
 pub use edgeclip_preprocess::{
     CropRule, Error as PictureError, Filter, Options as PictureOptions, Picture, Pixels, Resize, Spec, decode,
 };
-pub use edgeclip_tokenize::{Clean, Error as TextError, Overlong, TokenBatch, Tokenizer, Vocabulary};
+pub use edgeclip_tokenize::{Clean, Error as TextError, Overlong, Strings, TokenBatch, Tokenizer, Vocabulary};
 pub use logits::Logits;

@@ -2,11 +2,13 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bytes::Bytes;
+use edgeclip_mmap::Map;
 
 use crate::{
     Error, ErrorKind, FromValue, Metadata, TensorInfo,
@@ -30,7 +32,7 @@ pub struct File {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    bytes: Bytes,
+    map: Map,
     version: u32,
     alignment: u64,
     data_start: u64,
@@ -46,17 +48,17 @@ impl File {
     /// When it cannot be mapped ([`ErrorKind::Io`]) or breaks a rule.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = edgeclip_mmap::open(path).map_err(|source| Error::io(path, "open it", source))?;
-        Self::from_bytes(bytes, path)
+        let map = edgeclip_mmap::open(path).map_err(|source| Error::io(path, "open it", source))?;
+        Self::from_bytes(map, path)
     }
 
-    /// Checks a file that is already in memory; `label` stands for its path in errors.
+    /// Checks a file that is already mapped or in memory; `label` stands for its path in errors.
     ///
     /// # Errors
     /// When it breaks a rule.
-    pub fn from_bytes(bytes: Bytes, label: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = label.as_ref();
-        let mut parser = Parser::new(path, &bytes);
+    pub fn from_bytes(bytes: impl Into<Map>, label: impl AsRef<Path>) -> Result<Self, Error> {
+        let (map, path) = (bytes.into(), label.as_ref());
+        let mut parser = Parser::new(path, map.bytes());
         let (version, tensor_count, key_count) = parser.start()?;
         let metadata = parser.metadata(key_count)?;
         let alignment = alignment(&metadata).map_err(|kind| Error::new(path, kind))?;
@@ -70,9 +72,10 @@ impl File {
             tensors.push(tensor);
         }
         let header = parser.position();
-        let data_start = check_places(&tensors, header, alignment, bytes.len() as u64).map_err(|kind| Error::new(path, kind))?;
+        let data_start =
+            check_places(&tensors, header, alignment, map.bytes().len() as u64).map_err(|kind| Error::new(path, kind))?;
         let path = path.to_owned();
-        Ok(Self { inner: Arc::new(Inner { path, bytes, version, alignment, data_start, metadata, tensors, index }) })
+        Ok(Self { inner: Arc::new(Inner { path, map, version, alignment, data_start, metadata, tensors, index }) })
     }
 
     /// The path, or the label.
@@ -97,7 +100,7 @@ impl File {
 
     /// Bytes of the whole file.
     pub fn file_bytes(&self) -> u64 {
-        self.inner.bytes.len() as u64
+        self.inner.map.bytes().len() as u64
     }
 
     /// Keys and values.
@@ -120,16 +123,29 @@ impl File {
     ///
     /// In a file that [`open`](Self::open) mapped, the address is a multiple of 8, because a map starts at a page.
     pub fn data(&self, tensor: &TensorInfo) -> Option<Bytes> {
+        Some(self.inner.map.bytes().slice(self.range(tensor)?))
+    }
+
+    /// Says that a tensor's data have been read and will not be soon, so that what is mapped of them no longer counts as memory of this process.
+    /// They can be read again at any time. In a file that is in memory nothing changes.
+    pub fn release(&self, tensor: &TensorInfo) {
+        if let Some(range) = self.range(tensor) {
+            self.inner.map.release(range);
+        }
+    }
+
+    /// Where a tensor's data are in the file.
+    fn range(&self, tensor: &TensorInfo) -> Option<Range<usize>> {
         // Checked once more: `tensor` may be of another file.
         let start = self.inner.data_start.checked_add(tensor.offset)?;
         let end = start.checked_add(tensor.bytes?)?;
         let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
-        (range.end <= self.inner.bytes.len()).then(|| self.inner.bytes.slice(range))
+        (range.end <= self.inner.map.bytes().len()).then_some(range)
     }
 
     /// The value of a key as the type that the caller needs, or `None` if there is no such key.
     ///
-    /// `T` is an integer, `f32`, `f64`, `bool`, `&str`, `String`, `&Array`, `&Value` or a slice such as `&[String]`; see [`FromValue`]
+    /// `T` is an integer, `f32`, `f64`, `bool`, `&str`, `String`, `&Array`, `&Value`, [`&Strings`](crate::Strings) or a slice such as `&[f32]`; see [`FromValue`]
     /// for what is converted.
     ///
     /// # Errors

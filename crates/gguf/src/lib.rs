@@ -49,6 +49,8 @@ mod tensor_type;
 mod value;
 mod writer;
 
+pub use edgeclip_strings::Strings;
+
 pub use crate::{
     error::{Error, ErrorKind},
     file::File,

@@ -2,8 +2,7 @@
 //!
 //! ggml stops at a string of 1 GiB and an array of 2^30 items. These are far below that and far above any model (the largest
 //! vocabulary known, 901,629 tokens, takes some 20 MiB at 15 bytes a token and a score each), so that a damaged or hostile file costs
-//! little memory whatever it claims. The worst header, an array of strings of one byte, takes 6.2 times its own size: 128 MiB of it,
-//! 800 MiB of heap, measured on Linux. The writer keeps the same limits.
+//! little memory whatever it claims: a header takes a small multiple of its own size. The writer keeps the same limits.
 
 /// Bytes of everything before the tensors' data.
 pub const HEADER_BYTES: u64 = 128 << 20;

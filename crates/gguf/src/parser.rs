@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::{
-    Array, Error, ErrorKind, Metadata, TensorInfo, TensorType, Value, ValueType,
+    Array, Error, ErrorKind, Metadata, Strings, TensorInfo, TensorType, Value, ValueType,
     layout::{check_key, check_limit, tensor_bytes},
     limits,
 };
@@ -94,11 +94,16 @@ impl<'a> Parser<'a> {
     }
 
     fn string(&mut self, item: Item<'_>) -> Result<&'a str, Error> {
+        let bytes = self.string_bytes(item)?;
+        std::str::from_utf8(bytes).map_err(|_| self.error(ErrorKind::NotUtf8 { item: item.text() }))
+    }
+
+    /// The bytes of a string, whatever they are.
+    fn string_bytes(&mut self, item: Item<'_>) -> Result<&'a [u8], Error> {
         let len = self.u64(item)?;
         check_limit(len, limits::STRING_BYTES, || format!("{}: bytes of a string", item.text()))
             .map_err(|kind| self.error(kind))?;
-        let bytes = self.take(len, item)?;
-        std::str::from_utf8(bytes).map_err(|_| self.error(ErrorKind::NotUtf8 { item: item.text() }))
+        self.take(len, item)
     }
 
     fn bool(&self, byte: u8, item: Item<'_>) -> Result<bool, Error> {
@@ -195,13 +200,15 @@ impl<'a> Parser<'a> {
                 Array::Bool(bytes.iter().map(|&byte| self.bool(byte, item)).collect::<Result<_, _>>()?)
             }
             ValueType::String => {
-                // Each takes at least its length; the vector takes three times that.
+                // Each takes at least its length in the file, and as much to say where it ends.
                 self.check_left(count, 8, item)?;
-                let mut strings = Vec::with_capacity(count as usize);
+                let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(count as usize));
                 for _ in 0..count {
-                    strings.push(self.string(item)?.to_owned());
+                    bytes.extend_from_slice(self.string_bytes(item)?);
+                    ends.push(bytes.len());
                 }
-                Array::String(strings)
+                let strings = Strings::new(bytes, ends);
+                Array::String(strings.ok_or_else(|| self.error(ErrorKind::NotUtf8 { item: item.text() }))?)
             }
             ValueType::Array => return Err(self.error(ErrorKind::NestedArray { key: key.to_owned() })),
             ValueType::U64 => Array::U64(self.numbers(count, item, u64::from_le_bytes)?),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use edgeclip_strings::Strings;
+
 /// The type of a metadata value, GGUF's `enum gguf_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -120,7 +122,7 @@ pub enum Array {
     I32(Vec<i32>),
     F32(Vec<f32>),
     Bool(Vec<bool>),
-    String(Vec<String>),
+    String(Strings),
     U64(Vec<u64>),
     I64(Vec<i64>),
     F64(Vec<f64>),
@@ -241,15 +243,17 @@ impl fmt::Display for Array {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fn write_items<T>(
             f: &mut fmt::Formatter<'_>,
-            items: &[T],
-            show: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+            items: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+            show: impl Fn(&mut fmt::Formatter<'_>, T) -> fmt::Result,
         ) -> fmt::Result {
+            let items = items.into_iter();
+            let len = items.len();
             f.write_str("[")?;
-            for (i, item) in items.iter().take(SHOWN_ITEMS).enumerate() {
+            for (i, item) in items.take(SHOWN_ITEMS).enumerate() {
                 f.write_str(if i == 0 { "" } else { ", " })?;
                 show(f, item)?;
             }
-            match items.len() {
+            match len {
                 0..=SHOWN_ITEMS => f.write_str("]"),
                 all => write!(f, ", ...] ({all} items)"),
             }
@@ -263,7 +267,7 @@ impl fmt::Display for Array {
             Self::I32(v) => write_items(f, v, |f, x| x.fmt(f)),
             Self::F32(v) => write_items(f, v, |f, x| x.fmt(f)),
             Self::Bool(v) => write_items(f, v, |f, x| x.fmt(f)),
-            Self::String(v) => write_items(f, v, |f, x| write_text(f, x)),
+            Self::String(v) => write_items(f, v.iter(), write_text),
             Self::U64(v) => write_items(f, v, |f, x| x.fmt(f)),
             Self::I64(v) => write_items(f, v, |f, x| x.fmt(f)),
             Self::F64(v) => write_items(f, v, |f, x| x.fmt(f)),
@@ -401,8 +405,28 @@ macro_rules! conversions {
 }
 conversions!(
     U8 u8 "u8", I8 i8 "i8", U16 u16 "u16", I16 i16 "i16", U32 u32 "u32", I32 i32 "i32", F32 f32 "f32", Bool bool "bool",
-    String String "string", U64 u64 "u64", I64 i64 "i64", F64 f64 "f64"
+    U64 u64 "u64", I64 i64 "i64", F64 f64 "f64"
 );
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<Strings> for Value {
+    fn from(items: Strings) -> Self {
+        Self::Array(Array::String(items))
+    }
+}
+
+impl<'a> FromValue<'a> for &'a Strings {
+    const EXPECTED: &'static str = "array of string";
+
+    fn from_value(value: &'a Value) -> Option<Self> {
+        if let Value::Array(Array::String(items)) = value { Some(items) } else { None }
+    }
+}
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use edgeclip_gguf::{Array, File, Metadata, TensorSpec, TensorType, Value, Writer};
+use bytes::Bytes;
+use edgeclip_gguf::{Array, File, Metadata, Strings, TensorSpec, TensorType, Value, Writer};
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
@@ -33,7 +34,7 @@ fn all_values() -> Metadata {
     m.insert("array.i32", [i32::MIN, i32::MAX]);
     m.insert("array.f32", [0.5f32, -0.25, f32::INFINITY]);
     m.insert("array.bool", [true, false, true]);
-    m.insert("array.string", ["a</w>", "", "Ġ", "写"].map(String::from));
+    m.insert("array.string", Strings::from_iter(["a</w>", "", "Ġ", "写"]));
     m.insert("array.u64", [0u64, u64::MAX]);
     m.insert("array.i64", [i64::MIN, i64::MAX]);
     m.insert("array.f64", [0.1f64, -1e300]);
@@ -87,7 +88,7 @@ fn every_value_type_and_tensor_is_read() {
 fn version_2_is_read_alike() {
     let mut bytes = std::fs::read(data("all_values.gguf")).unwrap();
     bytes[4] = 2;
-    let file = File::from_bytes(bytes.into(), "v2.gguf").unwrap();
+    let file = File::from_bytes(Bytes::from(bytes), "v2.gguf").unwrap();
     assert_eq!(file.version(), 2);
     check_contents(&file);
 }
@@ -167,7 +168,7 @@ fn values_are_looked_up_by_type() {
     assert_eq!(file.require::<f64>("scalar.f32").unwrap(), f64::from(0.1f32));
     assert!(file.require::<bool>("scalar.true").unwrap());
     assert_eq!(file.require::<&str>("scalar.string").unwrap(), "naïve Ġ 写真 🐕\n");
-    assert_eq!(file.require::<&[String]>("array.string").unwrap(), ["a</w>", "", "Ġ", "写"]);
+    assert_eq!(file.require::<&Strings>("array.string").unwrap(), &Strings::from_iter(["a</w>", "", "Ġ", "写"]));
     assert_eq!(file.require::<&[f32]>("array.f32").unwrap(), [0.5, -0.25, f32::INFINITY]);
     assert_eq!(file.require::<&[bool]>("array.bool").unwrap(), [true, false, true]);
     assert_eq!(file.require::<&Array>("array.i8").unwrap(), &Array::I8(vec![-128, 127]));
@@ -177,7 +178,7 @@ fn values_are_looked_up_by_type() {
 
 #[test]
 fn a_wrong_type_names_file_key_expected_and_found() {
-    let file = File::from_bytes(std::fs::read(data("all_values.gguf")).unwrap().into(), "model.gguf").unwrap();
+    let file = File::from_bytes(Bytes::from(std::fs::read(data("all_values.gguf")).unwrap()), "model.gguf").unwrap();
     fn message<'a, T: edgeclip_gguf::FromValue<'a> + std::fmt::Debug>(file: &'a File, key: &str) -> String {
         file.require::<T>(key).unwrap_err().to_string()
     }
@@ -190,7 +191,7 @@ fn a_wrong_type_names_file_key_expected_and_found() {
         (message::<bool>(&file, "scalar.u8"), "key scalar.u8: expected bool, found u8 200"),
         (message::<&str>(&file, "array.string"), "key array.string: expected string, found array of 4 string"),
         (message::<&[f32]>(&file, "array.f64"), "key array.f64: expected array of f32, found array of 2 f64"),
-        (message::<&[String]>(&file, "scalar.true"), "key scalar.true: expected array of string, found bool true"),
+        (message::<&Strings>(&file, "scalar.true"), "key scalar.true: expected array of string, found bool true"),
         (message::<u32>(&file, "no.key"), "key no.key: expected u32, found no such key"),
     ];
     for (found, expected) in cases {

@@ -41,7 +41,7 @@ fn use_it(bytes: Vec<u8>) -> bool {
         return false;
     };
     for (key, value) in file.metadata().iter() {
-        let _ = (value.to_string(), file.get::<u32>(key).is_ok(), file.get::<&[String]>(key).is_ok());
+        let _ = (value.to_string(), file.get::<u32>(key).is_ok(), file.get::<&edgeclip_gguf::Strings>(key).is_ok());
     }
     for tensor in file.tensors() {
         let data = file.data(tensor);

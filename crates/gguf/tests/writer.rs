@@ -4,7 +4,7 @@ mod raw;
 
 use std::{fs, path::Path};
 
-use edgeclip_gguf::{ErrorKind, File, Metadata, TensorSpec, TensorType, Value, Writer};
+use edgeclip_gguf::{ErrorKind, File, Metadata, Strings, TensorSpec, TensorType, Value, Writer};
 
 fn specs() -> [TensorSpec; 2] {
     [TensorSpec::new("a", [5], TensorType::F32), TensorSpec::new("b", [32], TensorType::Q8_0)]
@@ -146,7 +146,7 @@ fn a_string_can_be_overwritten_at_the_end() {
     let mut metadata = Metadata::new();
     metadata.insert("before", "x");
     metadata.insert("edgeclip.content_id", "0".repeat(64));
-    metadata.insert("list", ["0".repeat(64)]);
+    metadata.insert("list", Strings::from_iter(["0".repeat(64)]));
     metadata.insert("after", 7u32);
     let mut writer = Writer::create(&path, &metadata, &specs()).unwrap();
     let id = "fedcba9876543210".repeat(4);

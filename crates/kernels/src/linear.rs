@@ -159,16 +159,24 @@ impl Linear {
         Ok(Self { kernels, k, n, weights, bias: pad(kernels, n, bias.as_deref().unwrap_or_default()) })
     }
 
-    /// A matrix for inputs that are bytes ([`Activations::set_bytes`]): `values` is `[n, k]` in f32, quantized here to int8 with a scale of
-    /// its own for each 32 values of a row.
+    /// A matrix for inputs that are bytes ([`Activations::set_bytes`]): `fill(row, values)` writes the `k` values of each of `n` rows, which are
+    /// quantized here to int8 with a scale of its own for each 32. It has no bias yet.
     ///
     /// # Panics
-    /// If `values` is not `[n, k]` or `bias` not `[n]`.
-    pub fn for_bytes(kernels: &'static Kernels, k: usize, values: &[f32], bias: &[f32]) -> Self {
-        let n = bias.len();
-        assert!(n > 0 && k > 0 && values.len() == n * k, "a matrix of {n} rows of {k}, not of {} values", values.len());
-        let weights = Weights::Int8(Int8::quantize(kernels, n, k, values));
-        Self { kernels, k, n, weights, bias: pad(kernels, n, bias) }
+    /// If there are no rows, or none of any length.
+    pub fn for_bytes(kernels: &'static Kernels, n: usize, k: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Self {
+        assert!(n > 0 && k > 0, "a matrix of {n} rows of {k}");
+        let weights = Weights::Int8(Int8::quantize(kernels, n, k, fill));
+        Self { kernels, k, n, weights, bias: pad(kernels, n, &[]) }
+    }
+
+    /// Gives it another bias.
+    ///
+    /// # Panics
+    /// If it is not `[n]`.
+    pub fn set_bias(&mut self, bias: &[f32]) {
+        assert_eq!(bias.len(), self.n, "bias of a linear");
+        self.bias[..bias.len()].copy_from_slice(bias);
     }
 
     /// What it was packed for.
@@ -545,7 +553,8 @@ mod tests {
         for (n, k) in [(200, 588), (33, 3), (70, 768)] {
             let values: Vec<f32> = (0..n * k).map(|i| ((i * 7919) % 2003) as f32 / 1001.0 - 1.0).collect();
             let bias: Vec<f32> = (0..n).map(|i| i as f32).collect();
-            let linear = Linear::for_bytes(Kernels::best(), k, &values, &bias);
+            let mut linear = Linear::for_bytes(Kernels::best(), n, k, |row, out| out.copy_from_slice(&values[row * k..][..k]));
+            linear.set_bias(&bias);
             let byte = |row: usize, i: usize| ((row * 31 + i * 7) % 256) as u8;
             let mut x = Activations::default();
             let fill = |row: usize, out: &mut [u8]| out.iter_mut().enumerate().for_each(|(i, out)| *out = byte(row, i));

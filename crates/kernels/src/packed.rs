@@ -37,11 +37,51 @@ pub(crate) struct Int8 {
     pub(crate) sum: Aligned<f32>,
 }
 
-/// The integers of a panel, a row for each column, before they are interleaved.
+/// A panel, a row for each column, before its rows are interleaved.
 struct Unpacked {
+    /// `[columns][k]`
     q: Aligned<i8>,
+    /// `[columns][groups]`
     scale: Vec<f32>,
+    /// As many.
     min: Vec<f32>,
+    /// Of the integers of each group, as many.
+    totals: Vec<i32>,
+    /// A matrix as large, in either order.
+    floats: [Vec<f32>; 2],
+}
+
+impl Unpacked {
+    fn new(columns: usize, k: usize, groups: usize) -> Self {
+        let zeros = || vec![0.0; columns * groups];
+        Self {
+            q: Aligned::zeroed(columns * k),
+            scale: zeros(),
+            min: zeros(),
+            totals: vec![0; columns * groups],
+            floats: [zeros(), zeros()],
+        }
+    }
+
+    /// Scales, minima (or none) and sums of the columns as the panel has them.
+    fn finish(&mut self, kernels: &Kernels, group: usize, scale: &mut [f32], min: &mut [f32], sum: &mut [f32]) {
+        let groups = scale.len() / sum.len();
+        (kernels.group_sums)(&self.q, group, &mut self.totals);
+        let [rows, turned] = &mut self.floats;
+        rows.iter_mut().zip(&self.totals).for_each(|(float, total)| *float = *total as f32);
+        transpose(kernels, rows, (groups, groups), turned, sum.len());
+        transpose(kernels, &self.scale, (groups, groups), scale, sum.len());
+        // In the order of the groups, as the product is summed.
+        (kernels.sum_products)(turned, scale, sum);
+        if !min.is_empty() {
+            transpose(kernels, &self.min, (groups, groups), min, sum.len());
+            turned.fill(group as f32);
+            let minima = &mut rows[..sum.len()];
+            minima.fill(0.0);
+            (kernels.sum_products)(turned, min, minima);
+            sum.iter_mut().zip(minima).for_each(|(sum, minimum)| *sum += *minimum);
+        }
+    }
 }
 
 impl Int8 {
@@ -78,10 +118,14 @@ impl Int8 {
         })
     }
 
-    /// Integers for `values`, `n` rows of `k`: 8 bits and a scale for each group.
-    pub(crate) fn quantize(kernels: &Kernels, n: usize, k: usize, values: &[f32]) -> Self {
+    /// Integers for `n` rows of `k` values that `fill` writes: 8 bits and a scale for each group.
+    pub(crate) fn quantize(kernels: &Kernels, n: usize, k: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Self {
         Self::build(kernels, (n, k.next_multiple_of(GROUP)), GROUP, None, false, |row, q, scale, _| {
-            quantize_groups(&values[row * k..][..k], GROUP, q, scale);
+            scratch::with(|Scratch { floats: [values, ..], .. }| {
+                values.resize(k);
+                fill(row, values);
+                quantize_groups(values, GROUP, q, scale);
+            });
         })
     }
 
@@ -114,11 +158,7 @@ impl Int8 {
             .zip(sum.par_chunks_exact_mut(columns))
             .enumerate()
             .for_each_init(
-                || Unpacked {
-                    q: Aligned::zeroed(columns * k),
-                    scale: vec![0.0; columns * groups],
-                    min: vec![0.0; columns * groups],
-                },
+                || Unpacked::new(columns, k, groups),
                 |rows, (panel, (((q, scale), min), sum))| {
                     let filled = columns.min(n - panel * columns);
                     rows.q[filled * k..].fill(0);
@@ -132,23 +172,8 @@ impl Int8 {
                             &mut rows.min[c * groups..][..groups],
                         );
                     }
-                    for (c, sum) in sum.iter_mut().enumerate() {
-                        let at = c * groups..(c + 1) * groups;
-                        // In the order of the groups, as the product is summed.
-                        *sum =
-                            rows.q[c * k..][..k].chunks_exact(group).zip(&rows.scale[at.clone()]).fold(0.0, |sum, (q, scale)| {
-                                let group: i32 = q.iter().map(|&q| i32::from(q)).sum();
-                                (group as f32).mul_add(*scale, sum)
-                            });
-                        if has_min {
-                            *sum += rows.min[at].iter().fold(0.0, |sum, min| (group as f32).mul_add(*min, sum));
-                        }
-                    }
+                    rows.finish(kernels, group, scale, min, sum);
                     interleave(kernels, &mut rows.q, k, four, offset, q);
-                    transpose(&rows.scale, groups, scale);
-                    if has_min {
-                        transpose(&rows.min, groups, min);
-                    }
                 },
             );
         Self { k, group, four, offset, q, scale, min, sum }
@@ -165,12 +190,24 @@ fn quantize_groups(values: &[f32], group: usize, q: &mut [i8], scale: &mut [f32]
     // Added to a small number it rounds it to an integer, ties to even, and leaves that in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     for ((values, q), scale) in values.chunks(group).zip(q.chunks_mut(group)).zip(scale) {
-        *scale = values.iter().fold(0f32, |most, v| if v.abs() > most { v.abs() } else { most }) / 127.0;
+        *scale = largest(values) / 127.0;
         let inverse = if *scale > 0.0 { 1.0 / *scale } else { 0.0 };
         let (q, padding) = q.split_at_mut(values.len());
         q.iter_mut().zip(values).for_each(|(q, v)| *q = (v * inverse + ROUND).to_bits() as i8);
         padding.fill(0);
     }
+}
+
+/// The largest magnitude of all that are numbers.
+fn largest(values: &[f32]) -> f32 {
+    // In lanes, since each comparison waits for the one before it; the order makes no difference.
+    let mut lanes = [0f32; LANES];
+    let join = |most: f32, v: f32| if v.abs() > most { v.abs() } else { most };
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        lanes = array::from_fn(|i| join(lanes[i], chunk[i]));
+    }
+    lanes.into_iter().chain(rest.iter().copied()).fold(0.0, join)
 }
 
 /// The largest group that changes the matrix by less than [`COARSE_ERROR`]: a row, 128 or 64.
@@ -230,12 +267,7 @@ fn interleave(kernels: &Kernels, rows: &mut [i8], k: usize, four: bool, offset: 
     }
     if depth == size_of::<f32>() {
         // Four bytes change places as a float does, which nobody looks into.
-        let rows: &[f32] = bytemuck::cast_slice(rows);
-        let out: &mut [f32] = bytemuck::cast_slice_mut(out);
-        for first in (0..columns).step_by(LANES) {
-            let row = |i| &rows[(first + i) * k / depth..][..len / depth];
-            (kernels.transpose)(&array::from_fn(row), &mut out[first..], columns);
-        }
+        transpose(kernels, bytemuck::cast_slice(rows), (k / depth, len / depth), bytemuck::cast_slice_mut(out), columns);
     } else {
         for (c, row) in rows.chunks_exact(k).enumerate() {
             let row: &[u8] = bytemuck::cast_slice(&row[..len]);
@@ -255,11 +287,11 @@ fn turns<const DEPTH: usize>(row: &[u8], c: usize, columns: usize, out: &mut [u8
     steps.zip(row.as_chunks::<DEPTH>().0).for_each(|(out, values)| *out = *values);
 }
 
-/// `[columns][groups]` as `[groups][columns]`.
-fn transpose(rows: &[f32], groups: usize, out: &mut [f32]) {
-    let columns = out.len() / groups;
-    for (c, row) in rows.chunks_exact(groups).enumerate() {
-        row.iter().enumerate().for_each(|(g, v)| out[g * columns + c] = *v);
+/// `[columns][len]`, each row `stride` after the one before it, as `[len][columns]`.
+fn transpose(kernels: &Kernels, rows: &[f32], (stride, len): (usize, usize), out: &mut [f32], columns: usize) {
+    for first in (0..columns).step_by(LANES) {
+        let row = |i| &rows[(first + i) * stride..][..len];
+        (kernels.transpose)(&array::from_fn(row), &mut out[first..], columns);
     }
 }
 
@@ -343,4 +375,52 @@ fn find(parts: &[Rows], mut row: usize) -> Option<(Format, &[u8])> {
         row -= part.n;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::Isa;
+
+    fn rows(format: Format, n: usize, k: usize) -> Rows {
+        let values: Vec<f32> = (0..n * k).map(|i| ((i * 7919) % 2003) as f32 / 1001.0 - 0.9).collect();
+        let mut bytes = vec![0; n * format.row_bytes(k).unwrap()];
+        format.quantize(&values, &mut bytes);
+        Rows { format, n, k, bytes: Bytes::from(bytes) }
+    }
+
+    /// On one thread or on several, for each instruction set.
+    #[test]
+    fn a_panel_is_what_its_rows_make_it() {
+        let (n, k) = (70, 512);
+        let pools = [1, 3].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
+        for format in Format::ALL.into_iter().filter(|format| format.is_quantized()) {
+            let parts = [rows(format, n, k)];
+            for isa in Isa::available() {
+                let kernels = Kernels::new(isa).unwrap();
+                let [one, three] =
+                    pools.each_ref().map(|pool| pool.install(|| Int8::pack(kernels, &parts, n, k, Groups::Stored)));
+                assert!(one.q[..] == three.q[..] && one.scale[..] == three.scale[..], "{isa:?} {format}");
+                assert!(one.min[..] == three.min[..] && one.sum[..] == three.sum[..], "{isa:?} {format}");
+                let (columns, groups) = (kernels.layout.columns, k / one.group);
+                for row in 0..one.sum.len() {
+                    let (mut q, mut scale, mut min) = (vec![0; k], vec![0.0; groups], vec![0.0; groups]);
+                    if let Some((format, bytes)) = find(&parts, row) {
+                        unpack(format, bytes, one.group, &mut q, &mut scale, &mut min);
+                    }
+                    let total = |q: &[i8]| q.iter().map(|&q| i32::from(q)).sum::<i32>() as f32;
+                    let totals = q.chunks_exact(one.group).map(total);
+                    let mut sum = totals.zip(&scale).fold(0f32, |sum, (total, scale)| total.mul_add(*scale, sum));
+                    sum += min.iter().fold(0f32, |sum, min| (one.group as f32).mul_add(*min, sum));
+                    assert_eq!(one.sum[row], sum, "{isa:?} {format} {row}");
+                    let panel = row / columns * groups * columns;
+                    let packed = |values: &[f32], g: usize| values[panel + g * columns + row % columns];
+                    assert!((0..groups).all(|g| packed(&one.scale, g) == scale[g]), "{isa:?} {format} {row}");
+                    assert!(one.min.is_empty() || (0..groups).all(|g| packed(&one.min, g) == min[g]), "{isa:?} {format} {row}");
+                }
+            }
+        }
+    }
 }

@@ -181,6 +181,10 @@ impl Weights for Equalized<'_> {
         Ok(Tensor { format, dims: tensor.dims, bytes: bytes.into() })
     }
 
+    fn release(&self, name: &str) {
+        self.weights.release(name);
+    }
+
     fn is_quantized(&self) -> bool {
         self.weights.is_quantized()
     }
@@ -279,6 +283,14 @@ impl Finder<'_> {
         Id::bias(self.tower, piece).name()
     }
 
+    /// The values of a matrix, which is not kept.
+    fn matrix(&self, piece: Piece) -> Result<Vec<f32>, Error> {
+        let name = self.weight(piece);
+        let values = self.weights.tensor(&name)?.to_f32();
+        self.weights.release(&name);
+        Ok(values)
+    }
+
     fn block(&self, block: usize, before: &[f32], between: &[f32]) -> Result<Equalization, Error> {
         let inputs = [Piece::Query(block), Piece::Key(block), Piece::Value(block)];
         let (mut all, channels) = self.norm(Piece::Norm1(block), before, &inputs)?;
@@ -307,7 +319,7 @@ impl Finder<'_> {
         }
         let mut largest = vec![0f32; gain.len()];
         for &reader in readers {
-            let matrix = self.weights.tensor(&self.weight(reader))?.to_f32();
+            let matrix = self.matrix(reader)?;
             for row in matrix.chunks_exact(gain.len()) {
                 largest.iter_mut().zip(row).for_each(|(largest, w)| *largest = largest.max(w.abs()));
             }
@@ -349,7 +361,7 @@ impl Finder<'_> {
             return Ok(());
         }
         let bias = self.weights.tensor(&self.bias(value))?.to_f32();
-        let matrix = self.weights.tensor(&self.weight(value))?.to_f32();
+        let matrix = self.matrix(value)?;
         let size = matrix.chunks_exact(channels.gain.len()).zip(&bias).map(|(row, bias)| {
             let spread = row.iter().zip(&channels.gain).map(|(w, gain)| f64::from(w * gain).powi(2)).sum::<f64>();
             let mean = f64::from(*bias) + dot(row, &channels.mean);
@@ -360,7 +372,7 @@ impl Finder<'_> {
             return Ok(());
         }
         let mut largest = vec![0f32; bias.len()];
-        for row in self.weights.tensor(&self.weight(out))?.to_f32().chunks_exact(bias.len()) {
+        for row in self.matrix(out)?.chunks_exact(bias.len()) {
             largest.iter_mut().zip(row).for_each(|(largest, w)| *largest = largest.max(w.abs()));
         }
         let factors = factors(&size, &largest);

@@ -8,7 +8,7 @@
 
 mod tensors;
 
-use edgeclip_gguf::{File, Metadata};
+use edgeclip_gguf::{File, Metadata, Strings};
 use edgeclip_kernels::{Activation, resize::Filter};
 use edgeclip_preprocess::{CropRule, Resize, Spec};
 use edgeclip_tokenize::{Clean, Vocabulary};
@@ -199,9 +199,9 @@ pub fn to_metadata(config: &Config) -> Metadata {
         metadata.insert(keys::CONTEXT_LENGTH, size(vocabulary.context_length));
         metadata.insert(keys::CAUSAL, text.causal);
         metadata.insert(keys::TEXT_POOLING, text.pooling.name());
-        metadata.insert(keys::TOKENS, vocabulary.tokens.as_slice());
+        metadata.insert(keys::TOKENS, vocabulary.tokens.clone());
         if let Some(merges) = &vocabulary.merges {
-            metadata.insert(keys::MERGES, merges.as_slice());
+            metadata.insert(keys::MERGES, merges.clone());
         }
         metadata.insert(keys::START, vocabulary.start);
         metadata.insert(keys::END, vocabulary.end);
@@ -435,7 +435,7 @@ impl Reader<'_> {
 
     fn text(&self) -> Result<(TextConfig, usize), Error> {
         let (tower, projection_dim) = self.tower(Tower::Text)?;
-        let tokens = self.file.require::<&[String]>(keys::TOKENS)?;
+        let tokens = self.file.require::<&Strings>(keys::TOKENS)?;
         let id = |key: &str, default: Option<&str>| -> Result<u32, Error> {
             match (self.file.get::<u32>(key)?, default) {
                 (Some(id), _) if (id as usize) < tokens.len() => Ok(id),
@@ -451,8 +451,8 @@ impl Reader<'_> {
         };
         let clean = self.file.get::<&str>(keys::CLEAN)?.unwrap_or(Clean::Clip.as_str());
         let vocabulary = Vocabulary {
-            tokens: tokens.to_vec(),
-            merges: self.file.get::<&[String]>(keys::MERGES)?.map(<[String]>::to_vec),
+            tokens: tokens.clone(),
+            merges: self.file.get::<&Strings>(keys::MERGES)?.cloned(),
             start: id(keys::START, Some("<|startoftext|>"))?,
             end: id(keys::END, Some("<|endoftext|>"))?,
             pad: id(keys::PAD, None)?,

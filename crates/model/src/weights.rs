@@ -43,6 +43,12 @@ pub trait Weights: Send + Sync {
     /// [`Error::MissingTensor`], or [`Error::Type`] for one that cannot be computed with.
     fn tensor(&self, name: &str) -> Result<Tensor, Error>;
 
+    /// Says that the tensor of this name has been read and will not be soon, so that its memory can be used otherwise. It can be read again at any
+    /// time.
+    fn release(&self, name: &str) {
+        let _ = name;
+    }
+
     /// Whether any weight is quantized: then the kernel of the patches is too, for pictures that are bytes.
     fn is_quantized(&self) -> bool;
 
@@ -85,6 +91,12 @@ impl Weights for GgufWeights {
         let unusable = || Error::Type { file: path(), name: name.into(), found: info.ty.to_string() };
         let format = Format::from_ggml_id(info.ty.id()).map_err(|_| unusable())?;
         Ok(Tensor { format, dims: info.dims.clone(), bytes: self.file.data(info).ok_or_else(unusable)? })
+    }
+
+    fn release(&self, name: &str) {
+        if let Some(info) = self.file.tensor(name) {
+            self.file.release(info);
+        }
     }
 
     fn is_quantized(&self) -> bool {
@@ -154,23 +166,32 @@ impl Loader<'_> {
             Err(Error::MissingTensor { .. }) => None,
             found => Some(found?),
         };
-        self.pack(id, &[rows], bias)
+        self.pack(&[id], &[rows], bias)
     }
 
     /// The matrices of these pieces, one below the other, with their biases.
     pub(crate) fn linear(&self, tower: Tower, pieces: &[Piece], k: usize, n: usize) -> Result<Linear, Error> {
         let mut bias = Vec::with_capacity(pieces.len() * n);
+        let ids: Vec<Id> = pieces.iter().map(|&piece| Id::weight(tower, piece)).collect();
         let mut parts = Vec::with_capacity(pieces.len());
-        for &piece in pieces {
-            parts.push(self.rows(Id::weight(tower, piece), &[k], n)?);
+        for (&piece, &id) in pieces.iter().zip(&ids) {
+            parts.push(self.rows(id, &[k], n)?);
             bias.extend(self.values(Id::bias(tower, piece), &[n])?);
         }
-        self.pack(Id::weight(tower, pieces[0]), &parts, Some(bias))
+        self.pack(&ids, &parts, Some(bias))
     }
 
-    /// Packs rows that are already checked; `id` is for the message.
-    pub(crate) fn pack(&self, id: Id, parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Linear, Error> {
-        Linear::grouped(self.compute.kernels, parts, bias, self.compute.groups).map_err(|error| self.unusable(id, error))
+    /// Packs rows that are already checked. As stored they are not needed any more: without letting go of them, packed and stored weights would
+    /// be in memory together.
+    fn pack(&self, ids: &[Id], parts: &[Rows], bias: Option<Vec<f32>>) -> Result<Linear, Error> {
+        let linear = Linear::grouped(self.compute.kernels, parts, bias, self.compute.groups);
+        ids.iter().for_each(|&id| self.release(id));
+        linear.map_err(|error| self.unusable(ids[0], error))
+    }
+
+    /// Lets go of a tensor that was read.
+    pub(crate) fn release(&self, id: Id) {
+        self.weights.release(&id.name());
     }
 
     fn unusable(&self, id: Id, error: LinearError) -> Error {

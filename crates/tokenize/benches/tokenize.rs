@@ -1,7 +1,7 @@
 //! The time of a start and of texts, with CLIP's vocabulary: `cargo bench -p edgeclip-tokenize`.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use edgeclip_tokenize::{Overlong, Tokenizer, Vocabulary};
+use edgeclip_tokenize::{Overlong, Strings, Tokenizer, Vocabulary};
 use std::hint::black_box;
 use tokenizers::models::bpe::BPE;
 
@@ -20,13 +20,13 @@ fn start(c: &mut Criterion) {
         b.iter_batched(|| recovered.clone(), |v| Tokenizer::new(v).expect("CLIP's vocabulary"), BatchSize::LargeInput);
     });
     // What the alternative takes for its model alone: no check, no cleaning, no special tokens (docs/tokenizer.md).
-    let pair = |merge: &String| merge.split_once(' ').map(|(left, right)| (left.to_owned(), right.to_owned()));
+    let pair = |merge: &str| merge.split_once(' ').map(|(left, right)| (left.to_owned(), right.to_owned()));
     group.bench_function("the model of tokenizers", |b| {
         b.iter_batched(
             || listed.clone(),
             |v| {
-                let ids: ahash::AHashMap<String, u32> = v.tokens.into_iter().zip(0..).collect();
-                let merges = v.merges.iter().flatten().filter_map(pair).collect();
+                let ids: ahash::AHashMap<String, u32> = v.tokens.iter().map(str::to_owned).zip(0..).collect();
+                let merges = v.merges.iter().flat_map(Strings::iter).filter_map(pair).collect();
                 BPE::builder().vocab_and_merges(ids, merges).end_of_word_suffix("</w>".into()).build().expect("CLIP's merges")
             },
             BatchSize::LargeInput,

@@ -7,6 +7,7 @@
 use crate::alphabet::{Alphabet, END_OF_WORD};
 use crate::error::{Error, shortened};
 use crate::vocabulary::Vocabulary;
+use edgeclip_strings::Strings;
 use foldhash::{HashMap, HashMapExt};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -47,34 +48,43 @@ impl Bpe {
             }
         }
         match &vocabulary.merges {
-            Some(merges) => bpe.read_merges(merges, ids, vocabulary.tokens.len())?,
+            Some(merges) => bpe.read_merges(merges, ids, &vocabulary.tokens)?,
             None => bpe.recover_merges(vocabulary, alphabet)?,
         }
         Ok(bpe)
     }
 
     /// The merges as the file lists them.
-    fn read_merges(&mut self, merges: &[String], ids: &HashMap<&str, u32>, tokens: usize) -> Result<(), Error> {
+    fn read_merges(&mut self, merges: &Strings, ids: &HashMap<&str, u32>, tokens: &Strings) -> Result<(), Error> {
         self.merges.reserve(merges.len());
         // The rank of the last merge that makes a token.
-        let mut made_by: Vec<Option<u32>> = vec![None; tokens];
+        let mut made_by: Vec<Option<u32>> = vec![None; tokens.len()];
         let mut whole = String::new();
+        let mut next = 0;
         for (rank, merge) in merges.iter().enumerate() {
             let bad = || Error::BadMerge { rank, merge: shortened(merge) };
             let (left, right) = merge.split_once(' ').ok_or_else(bad)?;
             if left.is_empty() || right.is_empty() || right.contains(' ') {
                 return Err(bad());
             }
-            whole.clear();
-            whole.push_str(left);
-            whole.push_str(right);
             let id = |token: &str| {
                 let unknown = || Error::UnknownMergeToken { rank, merge: shortened(merge), token: shortened(token) };
                 ids.get(token).copied().ok_or_else(unknown)
             };
-            let (left, right, token) = (id(left)?, id(right)?, id(&whole)?);
+            let pair = (id(left)?, id(right)?);
+            // Most files have what merges make in the order of the merges: then it is the token after the last one.
+            let token = match tokens.get(next).and_then(|token| token.strip_prefix(left)) {
+                Some(rest) if rest == right => next as u32,
+                _ => {
+                    whole.clear();
+                    whole.push_str(left);
+                    whole.push_str(right);
+                    id(&whole)?
+                }
+            };
+            next = token as usize + 1;
             made_by[token as usize] = Some(rank as u32);
-            if self.merges.insert((left, right), Merge { rank: rank as u32, token }).is_some() {
+            if self.merges.insert(pair, Merge { rank: rank as u32, token }).is_some() {
                 return Err(Error::DuplicateMerge { rank, merge: shortened(merge) });
             }
         }
@@ -101,7 +111,7 @@ impl Bpe {
                 continue;
             }
             // What ends in "</w>" ends a word, unless that reading fails: the four characters may also have been merged one by one.
-            let readings = [token.strip_suffix(END_OF_WORD), Some(token.as_str())];
+            let readings = [token.strip_suffix(END_OF_WORD), Some(token)];
             let pair = readings.iter().enumerate().find_map(|(reading, text)| {
                 bytes.clear();
                 for c in (*text)?.chars() {

@@ -5,7 +5,7 @@
 //! steps and lists the few declared differences. The vocabulary comes from the model's file; no id is known beforehand.
 //!
 //! ```
-//! use edgeclip_tokenize::{Clean, Overlong, Tokenizer, Vocabulary};
+//! use edgeclip_tokenize::{Clean, Overlong, Strings, Tokenizer, Vocabulary};
 //!
 //! // The tokens of the single bytes, then one merge, then the two specials.
 //! let printable = (33..=126u8).chain(161..=172).chain(174..=255).map(char::from);
@@ -14,8 +14,8 @@
 //! tokens.extend(bytes.iter().map(|byte| format!("{byte}</w>")));
 //! tokens.extend(["hi</w>", "<|startoftext|>", "<|endoftext|>"].map(String::from));
 //! let tokenizer = Tokenizer::new(Vocabulary {
-//!     tokens,
-//!     merges: Some(vec!["h i</w>".into()]),
+//!     tokens: Strings::from_iter(tokens),
+//!     merges: Some(Strings::from_iter(["h i</w>"])),
 //!     start: 513,
 //!     end: 514,
 //!     pad: 0,
@@ -42,6 +42,7 @@ mod tokenizer;
 mod vocabulary;
 
 pub use batch::TokenBatch;
+pub use edgeclip_strings::Strings;
 pub use error::Error;
 pub use tokenizer::{MAX_TEXT, Overlong, Tokenizer};
 pub use vocabulary::{Clean, Vocabulary};

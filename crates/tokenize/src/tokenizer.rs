@@ -71,7 +71,7 @@ impl Tokenizer {
 
     /// The text of a token, in the vocabulary's byte alphabet.
     pub fn token(&self, id: u32) -> Option<&str> {
-        self.vocabulary.tokens.get(id as usize).map(String::as_str)
+        self.vocabulary.tokens.get(id as usize)
     }
 
     /// The text as the model's cleaning leaves it, which is what its words are found in.
@@ -124,7 +124,7 @@ impl Tokenizer {
             return Err(Error::TextTooLarge { bytes: text.len(), limit: MAX_TEXT });
         }
         let cleaned = self.clean(text);
-        let specials = [self.start(), self.end()].map(|id| (id, self.vocabulary.tokens[id as usize].as_str()));
+        let specials = [self.start(), self.end()].map(|id| (id, &self.vocabulary.tokens[id as usize]));
         for piece in split::pieces(&cleaned, specials.map(|(_, special)| special)) {
             match specials.iter().find(|(_, special)| *special == piece) {
                 Some(&(id, _)) => ids.push(id),

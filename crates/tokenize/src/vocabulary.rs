@@ -2,6 +2,7 @@
 
 use crate::alphabet::{Alphabet, END_OF_WORD};
 use crate::error::{Error, shortened};
+use edgeclip_strings::Strings;
 use foldhash::{HashMap, HashMapExt};
 use std::fmt;
 use std::str::FromStr;
@@ -48,10 +49,10 @@ impl FromStr for Clean {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocabulary {
     /// The tokens by id, in the byte alphabet (`bytes_to_unicode`), `</w>` at the end of those that end a word.
-    pub tokens: Vec<String>,
+    pub tokens: Strings,
     /// The merges in the order of their rank, each `left right`. None: recovered from the tokens, which then have to be the single
     /// bytes and the merges' results in the order of the merges (clip.cpp's files hold no merges).
-    pub merges: Option<Vec<String>>,
+    pub merges: Option<Strings>,
     /// The id of the start token. Its text in the input stands for the token itself, as in the reference.
     pub start: u32,
     /// The id of the end token. Its text in the input stands for the token itself, as in the reference.
@@ -88,10 +89,18 @@ impl Vocabulary {
             tokens.push(format!("{left}{right}"));
             format!("{left} {right}")
         });
-        let merges = merges.collect();
+        let merges = Strings::from_iter(merges);
         let start = tokens.len() as u32;
         tokens.extend(specials.map(String::from));
-        Self { tokens, merges: Some(merges), start, end: start + 1, pad: 0, context_length, clean: Clean::Clip }
+        Self {
+            tokens: Strings::from_iter(tokens),
+            merges: Some(merges),
+            start,
+            end: start + 1,
+            pad: 0,
+            context_length,
+            clean: Clean::Clip,
+        }
     }
 
     /// Checks everything but the byte tokens and the merges, and gives the id of each token.
@@ -117,7 +126,7 @@ impl Vocabulary {
             if token.is_empty() {
                 return Err(Error::EmptyToken { id });
             }
-            if let Some(first) = ids.insert(token.as_str(), id as u32) {
+            if let Some(first) = ids.insert(token, id as u32) {
                 return Err(Error::DuplicateToken { token: shortened(token), first: first as usize, second: id });
             }
         }

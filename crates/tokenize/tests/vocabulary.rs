@@ -3,7 +3,7 @@
 mod common;
 
 use common::{clip_tokenizer, vocabulary};
-use edgeclip_tokenize::{Clean, Error, Overlong, TokenBatch, Tokenizer, Vocabulary};
+use edgeclip_tokenize::{Clean, Error, Overlong, Strings, TokenBatch, Tokenizer, Vocabulary};
 use std::str::FromStr;
 
 /// The error of CLIP's first 100 merges after a change to the vocabulary, and its message.
@@ -15,22 +15,34 @@ fn error(change: impl FnOnce(&mut Vocabulary)) -> (Error, String) {
     (error, message)
 }
 
-fn merges(vocabulary: &mut Vocabulary) -> &mut Vec<String> {
-    vocabulary.merges.as_mut().expect("listed merges")
+/// Changes a list as one of separate strings.
+fn change(list: &mut Strings, change: impl FnOnce(&mut Vec<String>)) {
+    let mut strings: Vec<String> = list.iter().map(str::to_owned).collect();
+    change(&mut strings);
+    *list = strings.iter().collect();
+}
+
+/// The error after a change to the list of tokens, or to that of the merges.
+fn tokens(list: impl FnOnce(&mut Vec<String>)) -> (Error, String) {
+    error(|v| change(&mut v.tokens, list))
+}
+
+fn merges(list: impl FnOnce(&mut Vec<String>)) -> (Error, String) {
+    error(|v| change(v.merges.as_mut().expect("listed merges"), list))
 }
 
 #[test]
 fn tokens_are_checked() {
-    let (error_, message) = error(|v| v.tokens[600] = "th".into());
+    let (error_, message) = tokens(|list| list[600] = "th".into());
     assert_eq!(error_, Error::DuplicateToken { token: "th".into(), first: 513, second: 600 });
     assert_eq!(message, "token \"th\" is in the vocabulary twice, as 513 and as 600");
-    assert_eq!(error(|v| v.tokens[7].clear()).0, Error::EmptyToken { id: 7 });
-    assert_eq!(error(|v| v.tokens.clear()).0, Error::IdOutOfRange { which: "start", id: 612, tokens: 0 });
+    assert_eq!(tokens(|list| list[7].clear()).0, Error::EmptyToken { id: 7 });
+    assert_eq!(tokens(Vec::clear).0, Error::IdOutOfRange { which: "start", id: 612, tokens: 0 });
     assert_eq!(error(|v| v.end = u32::MAX).0, Error::IdOutOfRange { which: "end", id: u32::MAX, tokens: 614 });
     assert_eq!(error(|v| v.pad = 614).0, Error::IdOutOfRange { which: "padding", id: 614, tokens: 614 });
     assert_eq!(error(|v| v.end = v.start).0, Error::SameStartAndEnd { id: 612 });
-    assert_eq!(error(|v| v.tokens[0] = "other".into()).0, Error::MissingByte { byte: b'!', token: "!".into() });
-    let (_, message) = error(|v| v.tokens[511] = "other".into());
+    assert_eq!(tokens(|list| list[0] = "other".into()).0, Error::MissingByte { byte: b'!', token: "!".into() });
+    let (_, message) = tokens(|list| list[511] = "other".into());
     assert_eq!(message, "the vocabulary lacks \"\u{143}</w>\", the token of byte 0xad");
 }
 
@@ -45,45 +57,45 @@ fn context_length_is_checked() {
 #[test]
 fn merges_are_checked() {
     for bad in ["", " ", "th", "th ", " th", "t h e", "t  h"] {
-        assert_eq!(error(|v| merges(v)[3] = bad.into()).0, Error::BadMerge { rank: 3, merge: bad.into() });
+        assert_eq!(merges(|list| list[3] = bad.into()).0, Error::BadMerge { rank: 3, merge: bad.into() });
     }
-    let (error_, message) = error(|v| merges(v)[3] = "t zzz".into());
+    let (error_, message) = merges(|list| list[3] = "t zzz".into());
     assert_eq!(error_, Error::UnknownMergeToken { rank: 3, merge: "t zzz".into(), token: "zzz".into() });
     assert_eq!(message, "merge 3 of the vocabulary, \"t zzz\", needs \"zzz\", which is not among the tokens");
     // Both parts are tokens, but not what they make.
     let unknown = Error::UnknownMergeToken { rank: 3, merge: "! !".into(), token: "!!".into() };
-    assert_eq!(error(|v| merges(v)[3] = "! !".into()).0, unknown);
+    assert_eq!(merges(|list| list[3] = "! !".into()).0, unknown);
     // Merge 0 is "i n", merge 7 "in g</w>".
-    assert_eq!(error(|v| merges(v).push("i n".into())).0, Error::DuplicateMerge { rank: 100, merge: "i n".into() });
+    assert_eq!(merges(|list| list.push("i n".into())).0, Error::DuplicateMerge { rank: 100, merge: "i n".into() });
     let late = Error::MergeOrder { rank: 0, merge: "in g</w>".into(), made_by: 7 };
-    assert_eq!(error(|v| merges(v).swap(0, 7)).0, late);
+    assert_eq!(merges(|list| list.swap(0, 7)).0, late);
 }
 
 #[test]
 fn merges_that_cannot_be_recovered_are_an_error() {
-    let recovered = |change: fn(&mut Vocabulary)| {
+    let recovered = |list: fn(&mut Vec<String>)| {
         error(|v| {
             v.merges = None;
-            change(v);
+            change(&mut v.tokens, list);
         })
     };
-    let (error_, message) = recovered(|v| v.tokens[600] = "zzz".into());
+    let (error_, message) = recovered(|list| list[600] = "zzz".into());
     assert_eq!(error_, Error::NotMergeable { id: 600, token: "zzz".into() });
     assert_eq!(
         message,
         "the vocabulary has no merges, and they cannot be recovered: token 600, \"zzz\", is no merge of two earlier tokens"
     );
     // A character that is no byte's, and tokens out of order: "ing</w>" before the "in" that it is made of.
-    assert_eq!(recovered(|v| v.tokens[512] = "i日".into()).0, Error::NotMergeable { id: 512, token: "i日".into() });
-    assert_eq!(recovered(|v| v.tokens.swap(512, 519)).0, Error::NotMergeable { id: 512, token: "ing</w>".into() });
+    assert_eq!(recovered(|list| list[512] = "i日".into()).0, Error::NotMergeable { id: 512, token: "i日".into() });
+    assert_eq!(recovered(|list| list.swap(512, 519)).0, Error::NotMergeable { id: 512, token: "ing</w>".into() });
 }
 
 /// Errors quote what a file says, but never a megabyte of it.
 #[test]
 fn messages_are_short() {
-    let (_, message) = error(|v| v.tokens[600] = "é".repeat(1 << 20));
+    let (_, message) = tokens(|list| list[600] = "é".repeat(1 << 20));
     assert!(message.len() < 300, "{}", message.len());
-    let (_, message) = error(|v| merges(v)[3] = format!("t {}", "z".repeat(1 << 20)));
+    let (_, message) = merges(|list| list[3] = format!("t {}", "z".repeat(1 << 20)));
     assert!(message.len() < 300, "{}", message.len());
 }
 
@@ -181,7 +193,7 @@ fn facts_are_the_vocabularys() {
     assert_eq!((tokenizer.start(), tokenizer.end(), tokenizer.pad()), (49406, 49407, 0));
     assert_eq!((tokenizer.vocabulary_size(), tokenizer.context_length()), (49408, 77));
     assert_eq!((tokenizer.token(320), tokenizer.token(49408)), (Some("a</w>"), None));
-    assert_eq!(tokenizer.vocabulary().merges.as_ref().map(Vec::len), Some(48_894));
+    assert_eq!(tokenizer.vocabulary().merges.as_ref().map(Strings::len), Some(48_894));
     assert_eq!(tokenizer.decode(&[320, u32::MAX]), "a \u{fffd}");
     // One tokenizer serves all threads.
     fn shared<T: Send + Sync>(_: &T) {}

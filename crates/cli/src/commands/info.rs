@@ -220,7 +220,7 @@ fn json_value(value: &Value) -> serde_json::Value {
             Array::I32(v) => json_array(v, array, |v| (*v).into()),
             Array::F32(v) => json_array(v, array, |v| json_float(v, v.is_finite())),
             Array::Bool(v) => json_array(v, array, |v| (*v).into()),
-            Array::String(v) => json_array(v, array, |v| v.as_str().into()),
+            Array::String(v) => json_array(v.iter(), array, Into::into),
             Array::U64(v) => json_array(v, array, |v| (*v).into()),
             Array::I64(v) => json_array(v, array, |v| (*v).into()),
             Array::F64(v) => json_array(v, array, |v| json_float(v, v.is_finite())),
@@ -234,16 +234,18 @@ fn json_float(value: &impl ToString, finite: bool) -> serde_json::Value {
     if finite && let Ok(number) = text.parse::<f64>() { number.into() } else { text.into() }
 }
 
-fn json_array<T>(items: &[T], array: &Array, item: impl Fn(&T) -> serde_json::Value) -> serde_json::Value {
-    let shown = items.iter().take(SHOWN_ITEMS).map(item).collect();
-    if items.len() <= SHOWN_ITEMS {
+fn json_array<T>(items: impl IntoIterator<Item = T>, array: &Array, item: impl Fn(T) -> serde_json::Value) -> serde_json::Value {
+    let shown = items.into_iter().take(SHOWN_ITEMS).map(item).collect();
+    if array.len() <= SHOWN_ITEMS {
         return serde_json::Value::Array(shown);
     }
-    json!({"item_type": array.item_type().to_string(), "length": items.len(), "first": serde_json::Value::Array(shown)})
+    json!({"item_type": array.item_type().to_string(), "length": array.len(), "first": serde_json::Value::Array(shown)})
 }
 
 #[cfg(test)]
 mod tests {
+    use edgeclip_gguf::Strings;
+
     use super::*;
 
     #[test]
@@ -262,6 +264,6 @@ mod tests {
     #[test]
     fn shapes_read_like_shapes() {
         assert_eq!(shape(&[768, 50]), "768 x 50");
-        assert_eq!(type_name(&Value::from(["a".to_owned()])), "string[]");
+        assert_eq!(type_name(&Value::from(Strings::from_iter(["a"]))), "string[]");
     }
 }

@@ -89,6 +89,7 @@ impl PromptArgs {
 
     /// The labels' vectors; with a bar, because a thousand labels in 80 templates take minutes.
     pub(crate) fn classifier(&self, model: &Model, labels: &[String], console: &Console) -> Result<Classifier> {
+        model.clip.preload(Tower::Text)?;
         let templates = self.templates();
         let labels_a_step = (PROMPTS_A_STEP / templates.len()).max(1);
         let bar = (labels.len() > labels_a_step).then(|| console.bar("labels", labels.len() as u64));

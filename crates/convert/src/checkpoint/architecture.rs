@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use edgeclip_model::{Config, ImageConfig, TextConfig, TextPooling, TowerConfig};
 use edgeclip_preprocess::CropRule;
-use edgeclip_tokenize::{Clean, Vocabulary};
+use edgeclip_tokenize::{Clean, Strings, Vocabulary};
 
 use super::preprocessor;
 use crate::{Error, error::DescribedBy};
@@ -64,7 +64,7 @@ impl Architecture {
             causal: true,
             pooling: TextPooling::End,
             vocabulary: Vocabulary {
-                tokens: Vec::new(),
+                tokens: Strings::default(),
                 merges: None,
                 start: 0,
                 end: 0,

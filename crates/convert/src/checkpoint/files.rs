@@ -115,7 +115,8 @@ fn is_index(path: &Path) -> bool {
 
 /// Maps a file and checks all of it but the values.
 fn open_file(path: &Path) -> Result<Weights, Error> {
-    let bytes = edgeclip_mmap::open(path).map_err(|source| Error::io(path, "open it", source))?;
+    let map = edgeclip_mmap::open(path).map_err(|source| Error::io(path, "open it", source))?;
+    let bytes = map.bytes().clone();
     if bytes.starts_with(b"GGUF") {
         return Ok(Weights::Gguf(path.to_owned(), bytes));
     }
@@ -153,8 +154,8 @@ fn sharded(index: &Path) -> Result<Weights, Error> {
             return Err(malformed(format!("expected names of files in the same folder, found \"{}\"", shown(name))));
         }
         let path = folder.join(name);
-        let bytes = edgeclip_mmap::open(&path).map_err(|source| Error::io(&path, "open it", source))?;
-        files.push(read(path, bytes)?);
+        let map = edgeclip_mmap::open(&path).map_err(|source| Error::io(&path, "open it", source))?;
+        files.push(read(path, map.bytes().clone())?);
     }
     let mut places = HashMap::new();
     for file in &files {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use edgeclip_tokenize::{Clean, Vocabulary};
+use edgeclip_tokenize::{Clean, Strings, Vocabulary};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -87,7 +87,8 @@ pub(super) fn read(folder: &Path, context_length: usize) -> Result<(Vocabulary, 
         })
     };
     let (start, end) = (id(&start)?, id(&end)?);
-    Ok((Vocabulary { start, end, tokens, merges: Some(merges), pad: 0, context_length, clean: Clean::Clip }, path))
+    let (tokens, merges) = (Strings::from_iter(tokens), Some(Strings::from_iter(merges)));
+    Ok((Vocabulary { start, end, tokens, merges, pad: 0, context_length, clean: Clean::Clip }, path))
 }
 
 /// The tokens by id; ids have to be 0, 1, 2 and so on.

@@ -35,6 +35,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     divide: rows::divide,
     group_sums,
     transpose: rows::transpose,
+    sum_products: rows::sum_products,
     horizontal_u8: resize::horizontal_u8,
     vertical_u8: resize::vertical_u8,
 };

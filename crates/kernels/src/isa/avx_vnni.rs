@@ -43,6 +43,7 @@ macro_rules! tiles {
                 divide: rows::divide,
                 group_sums: avx2::group_sums,
                 transpose: rows::transpose,
+                sum_products: rows::sum_products,
                 horizontal_u8: avx2::resize::horizontal_u8,
                 vertical_u8: avx2::resize::vertical_u8,
             };

@@ -189,6 +189,9 @@ pub struct Kernels {
     pub(crate) group_sums: fn(&[i8], usize, &mut [i32]),
     /// `(rows, out, stride)`: sixteen rows of the same length as columns, `out[i * stride + row]`.
     pub(crate) transpose: fn(&[&[f32]; lanes::LANES], &mut [f32], usize),
+    /// `(a, b, sums)`: adds the products of two matrices, value by value, along their columns: `sums[c] = fma(a[row][c], b[row][c], sums[c])` in
+    /// the order of the rows, which are whole vectors.
+    pub(crate) sum_products: fn(&[f32], &[f32], &mut [f32]),
     /// `(band, channels, taps, out)`: rows of 8-bit samples resized horizontally; see [`crate::resize::horizontal_u8`].
     pub(crate) horizontal_u8: fn(Band<'_, u8>, usize, &Taps<i32>, &mut [u8]),
     /// `(band, weights, sums)`: adds rows of 8-bit samples to the sums of one; see [`crate::resize::vertical_u8`].

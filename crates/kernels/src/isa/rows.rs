@@ -254,6 +254,19 @@ pub(super) fn transpose<V: Lanes>(rows: &[&[f32]; LANES], out: &mut [f32], strid
     }
 }
 
+/// Rows `a` and `b` of whole vectors: `sums[c] = fma(a[row][c], b[row][c], sums[c])`, row after row.
+#[inline(always)]
+pub(super) fn sum_products<V: Lanes>(a: &[f32], b: &[f32], sums: &mut [f32]) {
+    let columns = sums.len();
+    let sums = sums.as_chunks_mut::<LANES>().0;
+    for (a, b) in a.chunks_exact(columns).zip(b.chunks_exact(columns)) {
+        let (a, b) = (a.as_chunks::<LANES>().0, b.as_chunks::<LANES>().0);
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            V::load(a).fma(V::load(b), V::load(sum)).store(sum);
+        }
+    }
+}
+
 #[inline(always)]
 pub(super) fn divide<V: Lanes>(x: &[f32], by: f32, out: &mut [f32]) {
     map::<V, _>(x, out, DividedBy(by));

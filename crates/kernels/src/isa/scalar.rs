@@ -25,6 +25,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     divide: rows::divide::<Plain>,
     group_sums,
     transpose: rows::transpose::<Plain>,
+    sum_products: rows::sum_products::<Plain>,
     horizontal_u8,
     vertical_u8,
 };

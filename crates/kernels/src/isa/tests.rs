@@ -173,6 +173,12 @@ fn rows_are_the_same_on_every_instruction_set_and_near_f64() {
             assert_eq!(divided(kernels), divided(scalar()), "{kernels:?} {width}");
             let rows: Vec<Vec<f32>> = (0..16).map(|_| random.floats(width)).collect();
             let mut out = vec![f32::NAN; width * 20];
+            let (mut sums, mut sums_of_scalar) = (vec![0.25; 16], vec![0.25; 16]);
+            (kernels.sum_products)(&rows[0][..width / 16 * 16], &rows[1][..width / 16 * 16], &mut sums);
+            for (i, (a, b)) in rows[0].iter().zip(&rows[1]).take(width / 16 * 16).enumerate() {
+                sums_of_scalar[i % 16] = a.mul_add(*b, sums_of_scalar[i % 16]);
+            }
+            assert_eq!(bits(&sums), bits(&sums_of_scalar), "{kernels:?} {width}");
             (kernels.transpose)(&std::array::from_fn(|i| rows[i].as_slice()), &mut out, 20);
             for (i, value) in out.iter().enumerate() {
                 let expected = rows.get(i % 20).map_or(f32::NAN, |row| row[i / 20]);

@@ -19,6 +19,7 @@ macro_rules! x86_rows {
                 layer_norm(x: &[f32], p: Norm<'_>, out: &mut [f32]);
                 soft_max(scores: &mut [f32], seen: usize, scale: f32) -> f32;
                 transpose(block: &[&[f32]; LANES], out: &mut [f32], stride: usize);
+                sum_products(a: &[f32], b: &[f32], sums: &mut [f32]);
                 divide(x: &[f32], by: f32, out: &mut [f32]);
             }
         }

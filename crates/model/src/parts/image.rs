@@ -1,6 +1,12 @@
 //! Pictures to the residual stream.
 
-use std::{slice, sync::OnceLock};
+use std::{
+    slice,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use edgeclip_kernels::{Activations, Epilogue, Kernels, Linear, Rows, Threads, layer_norm};
 use edgeclip_preprocess::{Pixels, Spec};
@@ -110,6 +116,7 @@ impl Patch {
         if patch.bytes.is_none() {
             patch.floats();
         }
+        loader.release(id);
         Ok(patch)
     }
 
@@ -165,22 +172,23 @@ impl Patch {
 fn for_bytes(kernels: &'static Kernels, rows: &Rows, side: usize, spec: &Spec) -> Option<Linear> {
     let (n, k, plane) = (rows.n, rows.k, side * side);
     let row_bytes = rows.bytes.len() / n;
-    let mut values = vec![0f32; k];
-    let mut folded = vec![0f32; n * k];
-    for (bytes, folded) in rows.bytes.chunks_exact(row_bytes).zip(folded.chunks_exact_mut(k)) {
-        rows.format.dequantize(bytes, &mut values);
-        for (channel, (values, std)) in values.chunks_exact(plane).zip(spec.std).enumerate() {
-            for (value, out) in values.iter().zip(folded[channel..].iter_mut().step_by(3)) {
-                *out = value / (255.0 * std);
-            }
+    let finite = AtomicBool::new(true);
+    let mut linear = Linear::for_bytes(kernels, n, k, |row, folded| {
+        let mut values = vec![0f32; k];
+        rows.format.dequantize(&rows.bytes[row * row_bytes..][..row_bytes], &mut values);
+        for (channel, (values, std)) in values.chunks_exact_mut(plane).zip(spec.std).enumerate() {
+            values.iter_mut().for_each(|value| *value /= 255.0 * std);
+            values.iter().zip(folded[channel..].iter_mut().step_by(3)).for_each(|(value, out)| *out = *value);
         }
-    }
-    if folded.iter().any(|value| !value.is_finite()) {
+        if values.iter().any(|value| !value.is_finite()) {
+            finite.store(false, Ordering::Relaxed);
+        }
+    });
+    if !finite.into_inner() {
         return None;
     }
     // What belongs to the mean is summed over the quantized weights, by the linear itself: their error then meets p - 255 mean, which is
     // smaller than p.
-    let linear = Linear::for_bytes(kernels, k, &folded, &vec![0.0; n]);
     let mut white = Activations::default();
     let fill = |channel: usize, row: &mut [u8]| {
         row.fill(0);
@@ -191,5 +199,6 @@ fn for_bytes(kernels: &'static Kernels, rows: &Rows, side: usize, spec: &Spec) -
     linear.forward(&white, Epilogue::Store, &mut sums, Threads::All);
     let mean = |output: usize| -> f64 { (0..3).map(|c| f64::from(spec.mean[c]) * f64::from(sums[c * n + output])).sum() };
     let bias = (0..n).map(|output| -mean(output) as f32).collect::<Vec<_>>();
-    Some(Linear::for_bytes(kernels, k, &folded, &bias))
+    linear.set_bias(&bias);
+    Some(linear)
 }

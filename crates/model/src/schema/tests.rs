@@ -7,7 +7,6 @@ use super::*;
 /// A model with a value in every field that is not the default of its key.
 fn config() -> Config {
     let tower = |width, heads, activation| TowerConfig { width, heads, layers: 2, mlp: 4 * width, eps: 1e-6, activation };
-    let tokens = ["a", "b</w>", "<|endoftext|>", "<|startoftext|>"].map(String::from).to_vec();
     Config {
         name: Some("test".into()),
         source: Some(Source { name: "folder".into(), sha256: "00ff".into() }),
@@ -28,8 +27,8 @@ fn config() -> Config {
             causal: false,
             pooling: TextPooling::Argmax,
             vocabulary: Vocabulary {
-                tokens,
-                merges: Some(vec!["a b</w>".into()]),
+                tokens: Strings::from_iter(["a", "b</w>", "<|endoftext|>", "<|startoftext|>"]),
+                merges: Some(Strings::from_iter(["a b</w>"])),
                 start: 3,
                 end: 2,
                 pad: 1,

@@ -31,6 +31,7 @@ const fn kernels(isa: Isa, layout: super::tile::Layout, tiles: super::tile::Tile
         divide: rows::divide::<Quad>,
         group_sums,
         transpose: rows::transpose::<Quad>,
+        sum_products: rows::sum_products::<Quad>,
         horizontal_u8: super::resize::horizontal_u8::<self::resize::Lanes>,
         vertical_u8: super::resize::vertical_u8::<self::resize::Eight>,
     }

@@ -6,10 +6,11 @@ use super::{tiles::Guarded, *};
 type Run<'a> = &'a dyn Fn(&Kernels, &[f32], &mut [f32], &mut [i8]) -> [f32; 2];
 
 /// Runs each kernel on slices that end, or begin, at a shut page, and the scalar one on others; the names of those that ran.
-pub(super) fn between_pages(kernels: &Kernels, random: &mut Random) -> [&'static str; 7] {
+pub(super) fn between_pages(kernels: &Kernels, random: &mut Random) -> [&'static str; 8] {
     for width in [1, 15, 16, 17, 64, 80, 100] {
         let x = random.floats(width);
         let (gain, shift) = (random.floats(width), random.floats(width));
+        let (gains, shifts) = (random.floats(3 * 32), random.floats(3 * 32));
         let same = |name: &str, len: usize, run: Run<'_>| {
             let (mut floats, mut bytes) = (vec![f32::NAN; len], vec![99; width]);
             let expected = (bits(&run(scalar(), &x, &mut floats, &mut bytes)), bits(&floats), bytes);
@@ -39,6 +40,11 @@ pub(super) fn between_pages(kernels: &Kernels, random: &mut Random) -> [&'static
             (kernels.transpose)(&[x; 16], out, stride);
             [0.0; 2]
         });
+        same("sum_products", 32, &|kernels, _, sums, _| {
+            sums.fill(0.5);
+            (kernels.sum_products)(&gains, &shifts, sums);
+            [0.0; 2]
+        });
         for epilogue in [Epilogue::Store, Epilogue::Add, Epilogue::Activate(Activation::Gelu)] {
             let (bias, filled) = ([0.5; 16], width.min(16));
             let tile: Vec<f32> = (0..32).map(|i| i as f32 - 16.0).collect();
@@ -61,7 +67,7 @@ pub(super) fn between_pages(kernels: &Kernels, random: &mut Random) -> [&'static
             assert_eq!(out.as_slice(), sums, "{kernels:?} {group}");
         }
     }
-    ["quantize_row", "layer_norm", "divide", "soft_max", "transpose", "finish", "group_sums"]
+    ["quantize_row", "layer_norm", "divide", "soft_max", "transpose", "sum_products", "finish", "group_sums"]
 }
 
 #[test]

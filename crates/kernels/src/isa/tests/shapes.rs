@@ -180,7 +180,8 @@ fn every_shape_of_the_models() {
         let (values, bias) = (random.floats(n * k), random.floats(n));
         let pixels: Vec<u8> = (0..7 * k).map(|_| (random.next() >> 56) as u8).collect();
         let product = |kernels| {
-            let linear = Linear::for_bytes(kernels, k, &values, &bias);
+            let mut linear = Linear::for_bytes(kernels, n, k, |row, out| out.copy_from_slice(&values[row * k..][..k]));
+            linear.set_bias(&bias);
             let mut x = Activations::default();
             x.set_bytes(&linear, 7, |row, out| out.copy_from_slice(&pixels[row * k..][..k]), Threads::One);
             forward(&linear, &x, Epilogue::Store)
