@@ -1,4 +1,5 @@
-//! The fuzz targets over their seeds, without a fuzzer: all of them still build, every seed goes through, and the files that are whole are taken for whole.
+//! The fuzz targets over their seeds, without a fuzzer: all of them still build, every seed goes through, and the files that are
+//! whole are taken for whole.
 
 #[path = "../fuzz/src/lib.rs"]
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "a crate of its own elsewhere")]

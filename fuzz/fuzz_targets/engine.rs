@@ -1,7 +1,7 @@
 //! What libFuzzer calls.
 
-/// `target!(name)`, or `target!(name, repair)`: the entry points of the target of this name. Its files are made whole again by `repair` after most
-/// mutations, so that what stands behind a checksum or a length is reached as well.
+/// `target!(name)`, or `target!(name, repair)`: the entry points of the target of this name. Its files are made whole again by
+/// `repair` after most mutations, so that what stands behind a checksum or a length is reached as well.
 macro_rules! target {
     ($name:ident) => {
         static TARGET: std::sync::LazyLock<edgeclip_fuzz::Body> = std::sync::LazyLock::new(edgeclip_fuzz::$name::new);

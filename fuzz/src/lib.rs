@@ -1,5 +1,5 @@
-//! The bodies of the fuzz targets: everything that reads what strangers wrote. Each takes any bytes, and may only return: a panic, an abort, memory or
-//! time out of proportion, and a message of several lines are findings.
+//! The bodies of the fuzz targets: everything that reads what strangers wrote. Each takes any bytes, and may only return: a
+//! panic, an abort, memory or time out of proportion, and a message of several lines are findings.
 //!
 //! `cargo xtask fuzz` runs them (docs/security.md); tests/fuzz_seeds.rs runs them over their seeds, on every change.
 #![forbid(unsafe_code)]

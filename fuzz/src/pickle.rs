@@ -1,5 +1,5 @@
-//! The pickle in an archive of PyTorch's, whose lengths and checksums are right whatever it is. The first byte of the input says what kind of archive it is:
-//! odd is a TorchScript module, even a state dict.
+//! The pickle in an archive of PyTorch's, whose lengths and checksums are right whatever it is. The first byte of the input says
+//! what kind of archive it is: odd is a TorchScript module, even a state dict.
 
 use edgeclip_convert::Options;
 

@@ -1,5 +1,5 @@
-//! Files that a mutation broke, made whole again: lengths, places and checksums that follow from the rest, which no fuzzer guesses. What cannot be understood
-//! stays as it is. A file that is whole stays so.
+//! Files that a mutation broke, made whole again: lengths, places and checksums that follow from the rest, which no fuzzer
+//! guesses. What cannot be understood stays as it is. A file that is whole stays so.
 
 /// The longest that a file is made.
 const LONGEST: usize = 1 << 20;

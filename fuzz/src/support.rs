@@ -27,7 +27,8 @@ pub(crate) struct Checkpoint {
     busy: Mutex<()>,
 }
 
-/// The smallest checkpoint of transformers' layout: two towers of width 4, a block each, and few tokens more than the single bytes.
+/// The smallest checkpoint of transformers' layout: two towers of width 4, a block each, and few tokens more than the single
+/// bytes.
 const CHECKPOINT: [(&str, &[u8]); 5] = [
     ("config.json", include_bytes!("../checkpoint/config.json")),
     ("merges.txt", include_bytes!("../checkpoint/merges.txt")),

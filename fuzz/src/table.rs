@@ -1,4 +1,5 @@
-//! Which targets there are, for the targets themselves, for `cargo xtask fuzz` and for the test that runs their seeds: nothing but names and numbers.
+//! Which targets there are, for the targets themselves, for `cargo xtask fuzz` and for the test that runs their seeds: nothing
+//! but names and numbers.
 
 /// A target and how it is run.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
 //! Tokens and merges as a model's file holds them, and a text through what they make.
 //!
-//! An input is a byte of flags, the ids of start, end and padding and the context length as little-endian u16, and then lines: tokens up to an empty line,
-//! merges up to the next, a text. Flags: 1, there are merges; 2, the tokens follow those of the single bytes, without which nothing is a vocabulary.
+//! An input is a byte of flags, the ids of start, end and padding and the context length as little-endian u16, and then lines:
+//! tokens up to an empty line, merges up to the next, a text. Flags: 1, there are merges; 2, the tokens follow those of the
+//! single bytes, without which nothing is a vocabulary.
 
 use edgeclip::{Clean, Overlong, Tokenizer, Vocabulary};
 

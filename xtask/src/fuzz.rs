@@ -73,7 +73,7 @@ impl Plan {
 pub(crate) fn fuzz(arguments: &[OsString]) -> Result<(), Error> {
     let plan = Plan::new(arguments)?;
     let place = Place::new()?;
-    let programs = place.build()?;
+    let programs = place.build(&plan.targets)?;
     if let [target] = plan.targets[..]
         && !plan.inputs.is_empty()
     {
@@ -133,9 +133,9 @@ impl Place {
         Ok(folder)
     }
 
-    /// Builds all targets and gives the folder of their programs. Sanitizers are not stable, but the compiler that they come with is the one of everything
-    /// else, so no other has to be there.
-    fn build(&self) -> Result<PathBuf, Error> {
+    /// Builds the targets, all or the one that is wanted, and gives the folder of their programs. Sanitizers are not stable, but
+    /// the compiler that they come with is the one of everything else, so no other has to be there.
+    fn build(&self, targets: &[&str]) -> Result<PathBuf, Error> {
         let has = |command: &mut Command| {
             command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
         };
@@ -152,6 +152,9 @@ impl Place {
         let mut command = cargo();
         command.args(["fuzz", "build", "--fuzz-dir"]).arg(crate::root().join("fuzz"));
         command.args(["--target", host, "--target-dir"]).arg(&build);
+        if let [only] = targets {
+            command.arg(only);
+        }
         run(command.env("RUSTC_BOOTSTRAP", "1"))?;
         Ok(build.join(host).join("release"))
     }
@@ -160,8 +163,8 @@ impl Place {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.args([format!("-timeout={SECONDS}"), format!("-rss_limit_mb={MEMORY}")]);
-        // Two processes share two cores, and an input that takes many threads to fail is hard to look at. Leaks are not looked for: what a target keeps
-        // between its inputs is meant to stay.
+        // Two processes share two cores, and an input that takes many threads to fail is hard to look at. Leaks are not looked
+        // for: what a target keeps between its inputs is meant to stay.
         command.env("RAYON_NUM_THREADS", "1").env("ASAN_OPTIONS", "detect_leaks=0").env("TMPDIR", &self.temporary);
         command
     }

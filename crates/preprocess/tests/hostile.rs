@@ -232,3 +232,16 @@ fn metadata_longer_than_the_file_are_none() {
     assert_ne!(decode(&file, &Options::default()), decode(&file, &as_stored));
     assert_eq!(decode(&longer, &Options::default()), decode(&file, &as_stored));
 }
+
+/// A field of a TIFF that claims 50 million values in a file of 3 kB: nothing is allocated for them.
+#[test]
+fn fields_longer_than_the_file_are_refused() {
+    let mut tiff = picture("rgb.tif");
+    // Tag, type (u32) and count, little-endian.
+    let width = tiff.windows(8).position(|w| w == [0, 1, 4, 0, 1, 0, 0, 0]).expect("the width");
+    tiff[width + 4..width + 8].copy_from_slice(&50_356_999u32.to_le_bytes());
+    assert_eq!(
+        error(&tiff).to_string(),
+        "damaged TIFF picture: field 256 has 50356999 values, more than the file has bytes for; get a whole copy of it"
+    );
+}
