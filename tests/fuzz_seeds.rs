@@ -12,12 +12,13 @@ use fuzz::{
     table::{TARGETS, Target},
 };
 
-/// The inputs that a target starts with: its own, and files of other tests.
+/// The inputs that a target starts with.
 fn seeds(target: &Target) -> Vec<(String, Vec<u8>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let own = format!("fuzz/seeds/{}", target.name);
-    let folders = target.fixtures.iter().copied().chain([own.as_str()]);
-    let files = folders.flat_map(|folder| fs::read_dir(root.join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}")));
+    let files = target
+        .seeds
+        .iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}")));
     let seed = |path: std::path::PathBuf| (path.display().to_string(), fs::read(&path).unwrap());
     let mut seeds: Vec<_> = files.map(|file| seed(file.unwrap().path())).collect();
     seeds.retain(|(_, bytes)| bytes.len() <= target.longest);

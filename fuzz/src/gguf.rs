@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use edgeclip_gguf::{Array, File, Value};
 
-use crate::{Body, support::refused};
+use super::{Body, support::refused};
 
 /// The target.
 pub fn new() -> Body {

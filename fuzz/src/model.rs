@@ -4,7 +4,7 @@ use std::{fs, sync::Mutex};
 
 use edgeclip::{Clip, Overlong, Picture, Pixels, TextConfig};
 
-use crate::{Body, support::refused};
+use super::{Body, support::refused};
 
 /// Tokens times the width of the MLP up to which an encoder is also run: beyond it takes long, and is the same code.
 const WORK: usize = 1 << 18;

@@ -3,7 +3,7 @@
 
 use edgeclip_convert::Options;
 
-use crate::{Body, support::Checkpoint};
+use super::{Body, support::Checkpoint};
 
 /// The storages that a pickle finds beside it: their keys and sizes in bytes.
 const STORAGES: [(&str, usize); 6] = [("0", 16), ("1", 64), ("2", 8), ("3", 256), ("4", 1), ("5", 0)];

@@ -2,7 +2,7 @@
 
 use edgeclip::{PictureOptions, Resize, Spec, decode};
 
-use crate::{Body, support::refused};
+use super::{Body, support::refused};
 
 /// A quarter of a megapixel: what is large takes long under a sanitizer, and is the same code.
 const PIXELS: u64 = 1 << 18;

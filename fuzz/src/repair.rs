@@ -166,7 +166,7 @@ fn object(bytes: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// Zip: the checksums of all entries that are where the directory has them, except those of 0, which stand for none.
+/// Zip: the checksums of all uncompressed entries that are where the directory has them, except those of 0, which stand for none.
 pub fn zip(bytes: &mut Vec<u8>) {
     let at = |bytes: &[u8], at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize);
     let mut entries = Vec::new();
@@ -177,7 +177,7 @@ pub fn zip(bytes: &mut Vec<u8>) {
         let (Some(crc), Some(size), Some(place)) = (at(bytes, i + 16), at(bytes, i + 20), at(bytes, i + 42)) else { continue };
         let Some(lengths) = at(bytes, place.saturating_add(26)) else { continue };
         let start = place + 30 + (lengths & 0xffff) + (lengths >> 16);
-        if crc != 0 && start.checked_add(size).is_some_and(|end| end <= bytes.len()) {
+        if crc != 0 && bytes[i + 10..][..2] == [0; 2] && start.checked_add(size).is_some_and(|end| end <= bytes.len()) {
             entries.push((i, place, start..start + size));
         }
     }

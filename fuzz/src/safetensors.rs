@@ -2,7 +2,7 @@
 
 use edgeclip_convert::Options;
 
-use crate::{Body, support::Checkpoint};
+use super::{Body, support::Checkpoint};
 
 /// The target.
 pub fn new() -> Body {

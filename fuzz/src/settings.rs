@@ -2,7 +2,7 @@
 
 use edgeclip_convert::Options;
 
-use crate::{Body, support::Checkpoint};
+use super::{Body, support::Checkpoint};
 
 /// By the byte, which is a letter in the seeds.
 const FILES: [(u8, &str); 9] = [

@@ -2,7 +2,7 @@
 
 use edgeclip::{Overlong, Tokenizer, Vocabulary};
 
-use crate::{Body, support::refused};
+use super::{Body, support::refused};
 
 /// The target.
 pub fn new() -> Body {

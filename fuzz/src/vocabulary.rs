@@ -6,7 +6,7 @@
 
 use edgeclip::{Clean, Overlong, Tokenizer, Vocabulary};
 
-use crate::{Body, support::refused};
+use super::{Body, support::refused};
 
 /// The target.
 pub fn new() -> Body {

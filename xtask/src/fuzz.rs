@@ -172,8 +172,7 @@ impl Place {
     /// Fuzzes one target.
     fn fuzz(&self, target: &Target, program: &Path, minutes: u64) -> Result<Outcome, Error> {
         let (corpus, artifacts) = (self.folder_of("corpus", target.name)?, self.folder_of("artifacts", target.name)?);
-        let own = format!("fuzz/seeds/{}", target.name);
-        for folder in target.fixtures.iter().copied().chain([own.as_str()]) {
+        for folder in target.seeds {
             copy_seeds(&crate::root().join(folder), &corpus, target.longest)?;
         }
         let path = self.folder.join("logs").join(format!("{}.log", target.name));

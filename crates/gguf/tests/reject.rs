@@ -297,7 +297,7 @@ fn long_names_are_cut_in_messages() {
     assert_eq!(
         raw.refused(),
         format!(
-            "tensor {}...: expected at least 32 bytes at offset 60036, found 20: truncated or damaged; download or convert it again",
+            "tensor {}...: expected at least 32 bytes at offset 60036, found 28: truncated or damaged; download or convert it again",
             "\\t".repeat(120)
         )
     );
