@@ -167,7 +167,7 @@ fn object(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Zip: the checksums of all uncompressed entries that are where the directory has them, except those of 0, which stand for none.
-pub fn zip(bytes: &mut Vec<u8>) {
+pub fn zip(bytes: &mut [u8]) {
     let at = |bytes: &[u8], at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize);
     let mut entries = Vec::new();
     for i in 0..bytes.len().saturating_sub(45) {
@@ -192,7 +192,7 @@ pub fn zip(bytes: &mut Vec<u8>) {
 }
 
 /// PNG: the checksums of the chunks. Other pictures have none.
-pub fn png(bytes: &mut Vec<u8>) {
+pub fn png(bytes: &mut [u8]) {
     if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
         return;
     }
