@@ -245,8 +245,10 @@ impl Outcome {
     fn of(log: &str, seconds: u64) -> Self {
         let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty())?.parse().ok();
         let last = |word: &str| log.lines().rev().find_map(|line| number(line.split_once(word)?.1));
-        let what = log.lines().find(|line| {
-            ["panicked at", "ERROR: ", "SUMMARY: "].iter().any(|word| line.contains(word)) && !line.contains("deadly signal")
+        let mut lines = log.lines();
+        // A panic says what it is on the next line.
+        let what = lines.find(|line| line.contains("panicked at") || line.contains("ERROR: ")).map(|line| {
+            if line.contains("panicked at") { [line, lines.next().unwrap_or_default()].join(" ") } else { line.into() }
         });
         let input =
             log.lines().rev().find_map(|line| line.split_once("Test unit written to ")).map(|(_, path)| path.trim().into());
@@ -260,7 +262,7 @@ impl Outcome {
             features: last(" ft: "),
             corpus: last(" corp: "),
             memory: last("stat::peak_rss_mb:"),
-            finding: input.map(|input| Finding { what: what.unwrap_or("no message").to_owned(), input }),
+            finding: input.map(|input| Finding { what: what.unwrap_or("no message".into()), input }),
         }
     }
 
@@ -320,13 +322,16 @@ mod tests {
             }
         );
         assert!(outcome.line(&TARGETS[0]).ends_with("findings: none"));
-        let end = "thread '<unnamed>' panicked at src/lib.rs:3:5:\n==1== ERROR: libFuzzer: deadly signal\n\
+        let end = "thread '<unnamed>' panicked at src/lib.rs:3:5:\nwhy\n==1== ERROR: libFuzzer: deadly signal\n\
                    artifact_prefix='a/'; Test unit written to a/crash-1\n\
                    stat::number_of_executed_units: 5000\nstat::peak_rss_mb:              77\n";
         let outcome = Outcome::of(&[log, end].concat(), 3);
         assert_eq!((outcome.executions, outcome.memory), (Some(5000), Some(77)));
         let finding = outcome.finding.unwrap();
-        assert_eq!(finding, Finding { what: "thread '<unnamed>' panicked at src/lib.rs:3:5:".into(), input: "a/crash-1".into() });
+        assert_eq!(
+            finding,
+            Finding { what: "thread '<unnamed>' panicked at src/lib.rs:3:5: why".into(), input: "a/crash-1".into() }
+        );
     }
 
     #[test]
