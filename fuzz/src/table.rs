@@ -4,6 +4,7 @@
 /// A target and how it is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
+    /// Its name.
     pub name: &'static str,
     /// Folders of the repository with seeds: those that are made for it, what it once found, and files of the tests. Of all of them
     /// the files that are no longer than `longest`.
