@@ -219,8 +219,10 @@ fn ci() -> Result<(), Error> {
     let kernels =
         ["test", "--package", "edgeclip-kernels", "--lib", "--", "--nocapture", "isa::tests::tiles", "isa::tests::encoding"];
     // "tests" and "demo" are the commands of the README, as they stand there.
-    let parts: [(&str, &[&str]); 7] = [
+    let parts: [(&str, &[&str]); 8] = [
         ("format", &["fmt", "--all", "--check"]),
+        // A workspace of its own, whose bodies are among the tests.
+        ("fuzz", &["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
         ("docs", &["doc", "--workspace", "--no-deps", "--quiet"]),
         ("tests", &["xtask", "test"]),
