@@ -167,12 +167,13 @@ fn palette(map: &[u32]) -> Box<[[u8; 3]; 256]> {
 /// The photometric interpretation of the first page, and the file with that field set to black-is-zero where the
 /// `tiff` crate would refuse or change the samples.
 ///
-/// Fields of the picture that claim more values than the file can hold are refused here: the crate makes room for all
-/// that a field claims, up to 256 MiB, before it looks for them.
+/// Fields that are read and claim more values than the file can hold are refused here: the crate makes room for all that a
+/// field claims, up to 256 MiB, before it looks for them.
 fn as_black_is_zero(bytes: &[u8]) -> Result<(u32, std::borrow::Cow<'_, [u8]>), Error> {
     const PHOTOMETRIC: u16 = 262;
-    /// Of the TIFF specification and its supplements; what lies beyond is metadata, which may be nonsense in a good picture.
-    const FIELDS: std::ops::RangeInclusive<u16> = 254..=532;
+    /// What the crate asks for, and what `decode` does. Others may be nonsense in a good picture.
+    const READ: [u16; 22] =
+        [256, 257, 258, 259, PHOTOMETRIC, 266, 273, 274, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 347, 530];
     let cut = || damaged(Format::Tiff, "the file ends before its directory does");
     let big_endian = bytes.starts_with(b"MM");
     let u16_at = |at: usize| -> Result<u16, Error> {
@@ -195,7 +196,7 @@ fn as_black_is_zero(bytes: &[u8]) -> Result<(u32, std::borrow::Cow<'_, [u8]>), E
             5 | 10 | 12 | 16..=18 => 8,
             _ => 1,
         };
-        if FIELDS.contains(&tag) && u64::from(count) * size > bytes.len() as u64 {
+        if READ.contains(&tag) && u64::from(count) * size > bytes.len() as u64 {
             return Err(damaged(Format::Tiff, format_args!("field {tag} has {count} values, more than the file has bytes for")));
         }
         if tag == PHOTOMETRIC && place.is_none() {
