@@ -74,17 +74,15 @@ pub(crate) fn fuzz(arguments: &[OsString]) -> Result<(), Error> {
     let plan = Plan::new(arguments)?;
     let place = Place::new()?;
     let programs = place.build(&plan.targets)?;
-    if let [target] = plan.targets[..]
-        && !plan.inputs.is_empty()
-    {
-        return run(place.command(&programs.join(target)).args(&plan.inputs));
+    if let (Some(target), false) = (plan.targets().next(), plan.inputs.is_empty()) {
+        return run(place.command(target, &programs).args(&plan.inputs));
     }
     let queue = Mutex::new(plan.targets());
     let done = Mutex::new(Vec::new());
     let work = || {
         loop {
             let Some(target) = queue.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
-            let outcome = place.fuzz(target, &programs.join(target.name), plan.minutes);
+            let outcome = place.fuzz(target, &programs, plan.minutes);
             match &outcome {
                 Ok(outcome) => println!("{}", outcome.line(target)),
                 Err(error) => println!("{:<12}{error}", target.name),
@@ -160,9 +158,10 @@ impl Place {
     }
 
     /// A target's program, with what all of them are run with.
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+    fn command(&self, target: &Target, programs: &Path) -> Command {
+        let mut command = Command::new(programs.join(target.name));
         command.args([format!("-timeout={SECONDS}"), format!("-rss_limit_mb={MEMORY}")]);
+        command.arg(format!("-malloc_limit_mb={}", target.megabytes));
         // Two processes share two cores, and an input that takes many threads to fail is hard to look at. Leaks are not looked
         // for: what a target keeps between its inputs is meant to stay.
         command.env("RAYON_NUM_THREADS", "1").env("ASAN_OPTIONS", "detect_leaks=0").env("TMPDIR", &self.temporary);
@@ -170,22 +169,22 @@ impl Place {
     }
 
     /// Fuzzes one target.
-    fn fuzz(&self, target: &Target, program: &Path, minutes: u64) -> Result<Outcome, Error> {
+    fn fuzz(&self, target: &Target, programs: &Path, minutes: u64) -> Result<Outcome, Error> {
         let (corpus, artifacts) = (self.folder_of("corpus", target.name)?, self.folder_of("artifacts", target.name)?);
         for folder in target.seeds {
             copy_seeds(&crate::root().join(folder), &corpus, target.longest)?;
         }
         let path = self.folder.join("logs").join(format!("{}.log", target.name));
         let log = File::create(&path).map_err(|error| Error::File(path.clone(), error))?;
-        let mut command = self.command(program);
+        let mut command = self.command(target, programs);
         command.arg(format!("-max_total_time={}", 60 * minutes)).arg(format!("-max_len={}", target.longest));
-        command.arg(format!("-malloc_limit_mb={}", target.megabytes)).arg("-print_final_stats=1");
+        command.arg("-print_final_stats=1");
         command.arg(format!("-artifact_prefix={}/", artifacts.display()));
         command.arg(format!("-dict={}", crate::root().join("fuzz/dictionaries").join(target.dictionary).display()));
         println!("{:<12}for {minutes} min, log in {}", target.name, shown(&path));
         let start = Instant::now();
         let status = command.arg(&corpus).stdout(Stdio::null()).stderr(log).status();
-        let status = status.map_err(|error| Error::Start(shown(program), error))?;
+        let status = status.map_err(|error| Error::Start(target.name.to_owned(), error))?;
         let log = String::from_utf8_lossy(&crate::read(&path)?).into_owned();
         let mut outcome = Outcome::of(&log, start.elapsed().as_secs());
         if !status.success() && outcome.finding.is_none() {
