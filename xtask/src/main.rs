@@ -1,9 +1,10 @@
-//! What people and CI call: `cargo xtask convert | test | peak | aarch64 | dist | ci`. It starts cargo and programs and knows no product crate.
+//! What people and CI call: `cargo xtask convert | test | peak | aarch64 | dist | fuzz | ci`. It starts cargo and programs and knows no product crate.
 #![forbid(unsafe_code)]
 
 mod aarch64;
 mod cross;
 mod dist;
+mod fuzz;
 
 use std::{
     env,
@@ -25,6 +26,9 @@ cargo xtask <task> [arguments]
                        a newer one; on x86-64 Debian, where it installs what it needs
   dist [--check]       the archives of a release, for x86-64 and ARM Linux (--target NAME: one of them); --check makes them twice and
                        follows the README's tour in them (docs/releases.md)
+  fuzz                 looks for inputs that break a reader of files: one minute for each target (--minutes N), all of them (--target NAME),
+                       one at a time (--jobs N); --target NAME FILE runs a finding again. Installs cargo-fuzz, needs a C++ compiler
+                       (docs/security.md)
   ci                   what has to pass before a change lands: format, lints, docs, tests, the demo, ARM, with the time of each";
 
 /// Why a task failed. What the started program had to say, it has said.
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         "aarch64" if rest.is_empty() => aarch64::aarch64(),
         "aarch64" => Err(Error::Usage("aarch64 takes no arguments".to_owned())),
         "dist" => dist::dist(rest),
+        "fuzz" => fuzz::fuzz(rest),
         "ci" if rest.is_empty() => ci(),
         "ci" => Err(Error::Usage("ci takes no arguments".to_owned())),
         "help" | "--help" | "-h" => {
@@ -214,8 +219,10 @@ fn ci() -> Result<(), Error> {
     let kernels =
         ["test", "--package", "edgeclip-kernels", "--lib", "--", "--nocapture", "isa::tests::tiles", "isa::tests::encoding"];
     // "tests" and "demo" are the commands of the README, as they stand there.
-    let parts: [(&str, &[&str]); 7] = [
+    let parts: [(&str, &[&str]); 8] = [
         ("format", &["fmt", "--all", "--check"]),
+        // A workspace of its own, whose bodies are among the tests.
+        ("fuzz", &["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]),
         ("docs", &["doc", "--workspace", "--no-deps", "--quiet"]),
         ("tests", &["xtask", "test"]),

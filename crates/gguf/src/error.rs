@@ -248,7 +248,7 @@ pub enum ErrorKind {
 const AGAIN: &str = "download or convert it again";
 
 /// Names come from the file: escaped, so that they cannot send control characters to a terminal, and cut, since a key may have 64 KiB.
-fn shown(name: &str) -> impl fmt::Display + '_ {
+pub(crate) fn shown(name: &str) -> impl fmt::Display + '_ {
     const SHOWN_CHARS: usize = 120;
     let end = name.char_indices().nth(SHOWN_CHARS).map_or(name.len(), |(end, _)| end);
     fmt::from_fn(move |f| write!(f, "{}{}", name[..end].escape_debug(), if end < name.len() { "..." } else { "" }))

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::{
     Array, Error, ErrorKind, Metadata, Strings, TensorInfo, TensorType, Value, ValueType,
+    error::shown,
     layout::{check_key, check_limit, tensor_bytes},
     limits,
 };
@@ -30,9 +31,9 @@ impl Item<'_> {
         match self {
             Self::Fixed(text) => text.to_owned(),
             Self::Key(i) => format!("key number {i}"),
-            Self::Value(key) => format!("key {}", key.escape_debug()),
+            Self::Value(key) => format!("key {}", shown(key)),
             Self::Tensor(i) => format!("tensor number {i}"),
-            Self::TensorNamed(name) => format!("tensor {}", name.escape_debug()),
+            Self::TensorNamed(name) => format!("tensor {}", shown(name)),
         }
     }
 }

@@ -290,4 +290,15 @@ fn long_names_are_cut_in_messages() {
     let name = "\t".repeat(60_000);
     let raw = Raw::new().key(u32_key(&name, 1)).key(u32_key(&name, 2));
     assert_eq!(raw.refused(), format!("key {}...: expected once, found twice", "\\t".repeat(120)));
+    // The messages of the parser too, which names what it reads.
+    let raw = Raw::new().key(key(&name, 13, &[]));
+    assert_eq!(raw.refused(), format!("key {}...: expected a value type of 0 to 12, found 13", "\\t".repeat(120)));
+    let raw = Raw::new().tensor(tensor(&name, &[1; 4], F32, 0)[..60_012].to_vec());
+    assert_eq!(
+        raw.refused(),
+        format!(
+            "tensor {}...: expected at least 32 bytes at offset 60036, found 28: truncated or damaged; download or convert it again",
+            "\\t".repeat(120)
+        )
+    );
 }

@@ -8,7 +8,7 @@
 
 mod tensors;
 
-use edgeclip_gguf::{File, Metadata, Strings};
+use edgeclip_gguf::{File, Metadata, Strings, Value};
 use edgeclip_kernels::{Activation, resize::Filter};
 use edgeclip_preprocess::{CropRule, Resize, Spec};
 use edgeclip_tokenize::{Clean, Vocabulary};
@@ -386,7 +386,11 @@ impl Reader<'_> {
 
     fn named_string(&self, key: &str, default: &str, names: &[&str]) -> Result<String, Error> {
         let name = self.file.get::<String>(key)?.unwrap_or(default.into());
-        if names.contains(&name.as_str()) { Ok(name) } else { Err(self.wrong(key, &names.join(" or "), &format!("{name:?}"))) }
+        if names.contains(&name.as_str()) {
+            Ok(name)
+        } else {
+            Err(self.wrong(key, &names.join(" or "), &Value::from(name.as_str())))
+        }
     }
 
     fn named<T: Named>(&self, key: &str, default: T) -> Result<T, Error> {
@@ -396,7 +400,7 @@ impl Reader<'_> {
             .iter()
             .find(|(_, name)| *name == found)
             .map(|(value, _)| *value)
-            .ok_or_else(|| self.wrong(key, &known(), &format!("{found:?}")))
+            .ok_or_else(|| self.wrong(key, &known(), &Value::from(found)))
     }
 
     fn tower(&self, tower: Tower) -> Result<(TowerConfig, usize), Error> {
@@ -457,7 +461,7 @@ impl Reader<'_> {
             end: id(keys::END, Some("<|endoftext|>"))?,
             pad: id(keys::PAD, None)?,
             context_length: self.size(keys::CONTEXT_LENGTH)?,
-            clean: clean.parse().map_err(|_| self.wrong(keys::CLEAN, Clean::Clip.as_str(), &format!("{clean:?}")))?,
+            clean: clean.parse().map_err(|_| self.wrong(keys::CLEAN, Clean::Clip.as_str(), &Value::from(clean)))?,
         };
         let config = TextConfig {
             tower,

@@ -232,3 +232,41 @@ fn metadata_longer_than_the_file_are_none() {
     assert_ne!(decode(&file, &Options::default()), decode(&file, &as_stored));
     assert_eq!(decode(&longer, &Options::default()), decode(&file, &as_stored));
 }
+
+/// A field of a TIFF that claims 50 million values in a file of 3 kB: nothing is allocated for them.
+#[test]
+fn fields_longer_than_the_file_are_refused() {
+    let mut tiff = picture("rgb.tif");
+    // Tag, type (u32) and count, little-endian.
+    let width = tiff.windows(8).position(|w| w == [0, 1, 4, 0, 1, 0, 0, 0]).expect("the width");
+    tiff[width + 4..width + 8].copy_from_slice(&50_356_999u32.to_le_bytes());
+    assert_eq!(
+        error(&tiff).to_string(),
+        "damaged TIFF picture: field 256 has 50356999 values, more than the file has bytes for; get a whole copy of it"
+    );
+}
+
+/// The data of a WebP have sides of their own, which nothing bounds: those of its canvas or frame count, and other ones are refused
+/// before there is room for them.
+#[test]
+fn webp_data_larger_than_their_canvas_are_refused() {
+    let still = picture("lossy-alpha.webp");
+    // The same as the one frame of an animation: its chunks of alpha and colour follow the header of 18 bytes.
+    let chunk = |name: &[u8], body: &[u8]| [name, &(body.len() as u32).to_le_bytes(), body].concat();
+    let (header, data) = (&still[20..30], &still[30..]);
+    let flags = [header[0] | 2, 0, 0, 0];
+    let frame = [&[0; 6], &header[4..10], &[0; 4], data].concat();
+    let chunks = [chunk(b"VP8X", &[&flags, &header[4..]].concat()), chunk(b"ANIM", &[0; 6]), chunk(b"ANMF", &frame)];
+    let animated = chunk(b"RIFF", &[b"WEBP", &chunks.concat()[..]].concat());
+    for mut file in [still, animated] {
+        let picture = decode(&file, &Options::default()).unwrap();
+        let sides = format!("{} x {}", picture.width(), picture.height());
+        // The mark that the sides follow.
+        let mark = file.windows(3).position(|w| w == [0x9d, 0x01, 0x2a]).expect("lossy data");
+        file[mark + 3..mark + 7].copy_from_slice(&[0xff, 0x3f, 0xff, 0x3f]);
+        assert_eq!(
+            error(&file).to_string(),
+            format!("damaged WebP picture: data of 16383 x 16383 pixels in a frame of {sides}; get a whole copy of it")
+        );
+    }
+}

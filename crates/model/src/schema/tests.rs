@@ -144,6 +144,13 @@ fn senseless_values_are_refused_by_their_key() {
         assert!(error.contains(&format!("key {key}: {expected}")), "{key} = {value}: {error}");
         assert!(error.contains("model.gguf"), "{error}");
     }
+    // A string may have 64 MiB; the message about it stays a line that people can read.
+    for key in ["general.architecture", "clip.text.pooling", "tokenizer.clip.clean"] {
+        let mut metadata = to_metadata(&config());
+        metadata.insert(key, "x\n".repeat(10_000).as_str());
+        let error = read(&metadata).unwrap_err().to_string();
+        assert!(error.ends_with("x\\n\"... (20000 bytes)") && error.len() < 300 && !error.contains('\n'), "{error}");
+    }
     // Each is within its own limit, but a small file would ask for 8 GiB of hidden values.
     let mut wide = to_metadata(&config());
     wide.insert("clip.text.context_length", 16384u32);

@@ -29,7 +29,11 @@ pub(super) fn decode(bytes: &[u8], options: &Options) -> Result<Decoded, Error> 
     };
     // The crate refuses palettes and inverts white-is-zero; read as black-is-zero, the samples come as they are.
     let (photometric, bytes) = as_black_is_zero(bytes)?;
-    let mut decoder = Decoder::new(Cursor::new(bytes.as_ref())).map_err(wrong)?;
+    let decoder = Decoder::new(Cursor::new(bytes.as_ref())).map_err(wrong)?;
+    // Of metadata no more than the file holds, in the crate's own form: 32 bytes a value.
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = bytes.len().saturating_mul(32);
+    let mut decoder = decoder.with_limits(limits);
     let (width, height) = decoder.dimensions().map_err(wrong)?;
     let (width, height) = check_size(width.into(), height.into(), options)?;
     let mut number = |tag| decoder.find_tag_unsigned::<u32>(tag).map_err(wrong);
@@ -162,30 +166,51 @@ fn palette(map: &[u32]) -> Box<[[u8; 3]; 256]> {
 
 /// The photometric interpretation of the first page, and the file with that field set to black-is-zero where the
 /// `tiff` crate would refuse or change the samples.
+///
+/// Fields that are read and claim more values than the file can hold are refused here: the crate makes room for all that a
+/// field claims, up to 256 MiB, before it looks for them.
 fn as_black_is_zero(bytes: &[u8]) -> Result<(u32, std::borrow::Cow<'_, [u8]>), Error> {
     const PHOTOMETRIC: u16 = 262;
+    /// What the crate asks for, and what `decode` does. Others may be nonsense in a good picture.
+    const READ: [u16; 22] =
+        [256, 257, 258, 259, PHOTOMETRIC, 266, 273, 274, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 338, 339, 347, 530];
     let cut = || damaged(Format::Tiff, "the file ends before its directory does");
     let big_endian = bytes.starts_with(b"MM");
     let u16_at = |at: usize| -> Result<u16, Error> {
         let pair = *bytes.get(at..).and_then(|b| b.first_chunk()).ok_or_else(cut)?;
         Ok(if big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) })
     };
-    let four = *bytes.get(4..).and_then(|b| b.first_chunk()).ok_or_else(cut)?;
-    let directory = if big_endian { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) } as usize;
+    let u32_at = |at: usize| -> Result<u32, Error> {
+        let four = *bytes.get(at..).and_then(|b| b.first_chunk()).ok_or_else(cut)?;
+        Ok(if big_endian { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) })
+    };
+    let directory = u32_at(4)? as usize;
+    // Where the interpretation stands.
+    let mut place = None;
     for i in 0..usize::from(u16_at(directory)?) {
         let entry = directory + 2 + 12 * i;
-        if u16_at(entry)? != PHOTOMETRIC {
-            continue;
+        let (tag, count) = (u16_at(entry)?, u32_at(entry + 4)?);
+        let size = match u16_at(entry + 2)? {
+            3 | 8 => 2,
+            4 | 9 | 11 | 13 => 4,
+            5 | 10 | 12 | 16..=18 => 8,
+            _ => 1,
+        };
+        if READ.contains(&tag) && u64::from(count) * size > bytes.len() as u64 {
+            return Err(damaged(Format::Tiff, format_args!("field {tag} has {count} values, more than the file has bytes for")));
         }
-        let photometric = u32::from(u16_at(entry + 8)?);
-        if !matches!(photometric, WHITE_IS_ZERO | PALETTE) {
-            return Ok((photometric, bytes.into()));
+        if tag == PHOTOMETRIC && place.is_none() {
+            place = Some(entry + 8);
         }
-        let mut patched = bytes.to_vec();
-        let black = if big_endian { [0, 1] } else { [1, 0] };
-        patched[entry + 8..entry + 10].copy_from_slice(&black);
-        return Ok((photometric, patched.into()));
     }
     // Pillow reads a file without the field as white-is-zero; the `tiff` crate reports it missing.
-    Ok((WHITE_IS_ZERO, bytes.into()))
+    let Some(place) = place else { return Ok((WHITE_IS_ZERO, bytes.into())) };
+    let photometric = u32::from(u16_at(place)?);
+    if !matches!(photometric, WHITE_IS_ZERO | PALETTE) {
+        return Ok((photometric, bytes.into()));
+    }
+    let mut patched = bytes.to_vec();
+    let black = if big_endian { [0, 1] } else { [1, 0] };
+    patched[place..place + 2].copy_from_slice(&black);
+    Ok((photometric, patched.into()))
 }
