@@ -14,12 +14,16 @@
 //! writes. Nothing appears under the output's name before the file is whole and has passed the check.
 #![forbid(unsafe_code)]
 
+mod analysis;
 mod check;
 mod checkpoint;
 mod compat;
 mod error;
+mod mix;
 mod policy;
+mod probes;
 mod report;
+mod sensitivity;
 mod stream;
 mod target;
 
@@ -28,17 +32,19 @@ use std::{path::Path, time::Instant};
 use edgeclip_gguf::{File, Metadata};
 use edgeclip_model::{
     Format, GgufWeights, Groups, Isa, Tower,
-    schema::{self, Role, keys},
+    schema::{self, Role, TensorSpec, keys},
 };
 pub use edgeclip_preprocess::CropRule;
 
 pub use crate::{
+    analysis::{Analysis, MatrixReport, TypeReport, analyze},
     check::{Check, Cosines, Probe},
     error::{DescribedBy, Error},
+    mix::MixReport,
     report::{Report, SourceReport, TensorReport},
     target::Target,
 };
-use crate::{checkpoint::Checkpoint, policy::Choice, stream::Written};
+use crate::{checkpoint::Checkpoint, policy::Choice, probes::Encoder, stream::Written};
 
 /// Counts up whenever the same checkpoint and options give other bytes than before: for caches of converted files.
 pub const REVISION: u32 = 1;
@@ -57,6 +63,9 @@ pub struct Options {
     pub check: bool,
     /// Write no file if a probe's cosine is below this. Asks for the check.
     pub min_cosine: Option<f32>,
+    /// The smallest mix of types in which no probe's cosine is below this, in either encoder, instead of `target` and the policy; types of
+    /// `overrides` stay. Asks for the check. Default: none.
+    pub target_cosine: Option<f32>,
     /// `general.name` of the file. Default: the name of the folder or file.
     pub name: Option<String>,
     /// Where an odd pixel goes when the middle is cut out. Default: OpenAI's rule, which every family is trained with; transformers'
@@ -85,6 +94,7 @@ impl Default for Options {
             overrides: Vec::new(),
             check: true,
             min_cosine: None,
+            target_cosine: None,
             name: None,
             crop: CropRule::RoundHalfEven,
             tower: None,
@@ -99,7 +109,7 @@ impl Default for Options {
 
 /// Is told how far the conversion is, and asked whether to go on. Called from several threads.
 pub trait Progress: Send + Sync {
-    /// A step begins: `"reading"` and `"writing"` count bytes, `"checking"` counts pieces of the encoders.
+    /// A step begins: `"reading"` and `"writing"` count bytes, `"checking"`, `"analyzing"` and `"trying types"` pieces of the encoders.
     fn begin(&self, step: &str, total: u64);
 
     /// So much more of the step is done.
@@ -143,8 +153,13 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     let survey = stream::survey(&checkpoint, progress)?;
     checkpoint.config.source = Some(checkpoint.source(&survey.sha256));
     let pairs = checkpoint.tensors.iter().zip(&survey.largest);
-    let choices: Vec<Choice> = pairs.map(|(tensor, &largest)| policy::choose(&tensor.spec, options, largest)).collect();
-    let metadata = metadata(&checkpoint, &choices, options.target);
+    let mut choices: Vec<Choice> = pairs.map(|(tensor, &largest)| policy::choose(&tensor.spec, options, largest)).collect();
+    let mix = match options.target_cosine {
+        Some(required) => Some(mix(&checkpoint, &survey.largest, required, &mut choices, options, progress)?),
+        None => None,
+    };
+    let target = if mix.is_some() { prevalent(&checkpoint, &choices) } else { options.target };
+    let metadata = metadata(&checkpoint, &choices, target);
     let Written { file, content_id, deviations } = stream::write(&checkpoint, &choices, &metadata, output, progress)?;
 
     // Read back under the name it will have. The map has to be gone before the file is renamed.
@@ -153,7 +168,8 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     let bytes_out = bytes.len() as u64;
     let result = File::from_bytes(bytes, output)?;
     let config = schema::from_file(&result)?;
-    let check = if options.check || options.min_cosine.is_some() {
+    let required = [options.min_cosine, options.target_cosine].into_iter().flatten().reduce(f32::max);
+    let check = if options.check || required.is_some() {
         let weights = GgufWeights::new(result);
         Some(check::check(&config, checkpoint.tokenizer.as_ref(), &checkpoint, &weights, options, progress)?)
     } else {
@@ -173,7 +189,8 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
                 .collect(),
         },
         output: output.to_owned(),
-        target: options.target,
+        target,
+        mix,
         pure: options.pure,
         bytes_in: checkpoint.file_bytes(),
         bytes_out,
@@ -196,7 +213,7 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
         check,
         warnings: std::mem::take(&mut checkpoint.warnings),
     };
-    if let Some(required) = options.min_cosine.map(f64::from)
+    if let Some(required) = required.map(f64::from)
         && let Some(worst) = report.check.as_ref().and_then(Check::worst)
         && worst.cosine < required
     {
@@ -205,6 +222,35 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     }
     file.publish()?;
     Ok(Report { seconds: start.elapsed().as_secs_f64(), ..report })
+}
+
+/// Sets in `choices` the types of the smallest mix that is close enough.
+fn mix(
+    checkpoint: &Checkpoint,
+    largest: &[f32],
+    required: f32,
+    choices: &mut [Choice],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<MixReport, Error> {
+    let (config, tokenizer) = (&checkpoint.config, checkpoint.tokenizer.as_ref());
+    let specs: Vec<&TensorSpec> = checkpoint.tensors.iter().map(|tensor| &tensor.spec).collect();
+    let mut encoders = Encoder::all(config, tokenizer, checkpoint, options, progress)?;
+    let groups = sensitivity::all(&mut encoders, &specs, largest, checkpoint, options, progress)?;
+    let (mut trials, target_cosine) = (0, f64::from(required));
+    for encoder in &mut encoders {
+        trials += mix::choose(encoder, &groups, &specs, choices, (checkpoint, target_cosine), options, progress)?;
+    }
+    Ok(MixReport { target_cosine, trials })
+}
+
+/// The type that most weights have.
+fn prevalent(checkpoint: &Checkpoint, choices: &[Choice]) -> Target {
+    let weights = |target: &Target| {
+        let pairs = checkpoint.tensors.iter().zip(choices).filter(|(_, choice)| choice.format == target.format());
+        pairs.map(|(tensor, _)| tensor.spec.dims.iter().product::<u64>()).sum::<u64>()
+    };
+    Target::ALL.into_iter().max_by_key(weights).unwrap_or_default()
 }
 
 /// What can be known about the output before any work is done.

@@ -25,11 +25,12 @@
 //! that of tools/make_random_b32.py.
 
 use edgeclip_model::{
-    Format,
+    Format, Tensor,
     schema::{Role, TensorSpec},
 };
+use rayon::prelude::*;
 
-use crate::{Error, Options, Target};
+use crate::{Error, Options, Target, stream::TASK_VALUES};
 
 /// How a tensor is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +43,27 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// A type that needs no reason.
+    pub(crate) fn plain(format: Format, options: &Options) -> Self {
+        Self { format, reason: None, fast: options.fast_quantize }
+    }
+
+    /// The tensor in this type.
+    pub(crate) fn store(&self, tensor: &Tensor) -> Tensor {
+        let row = tensor.dims[0] as usize;
+        let [from, to] = [tensor.format, self.format].map(|format| format.row_bytes(row).unwrap_or_default());
+        let mut bytes = vec![0; tensor.bytes.len() / from * to];
+        let rows = bytes.par_chunks_exact_mut(to).zip(tensor.bytes.par_chunks_exact(from));
+        rows.with_min_len(TASK_VALUES.div_ceil(row)).for_each_init(
+            || vec![0f32; row],
+            |values, (to, from)| {
+                tensor.format.dequantize(from, values);
+                self.quantize(values, to);
+            },
+        );
+        Tensor { format: self.format, dims: tensor.dims.clone(), bytes: bytes.into() }
+    }
+
     /// Writes whole rows of the tensor.
     pub(crate) fn quantize(&self, values: &[f32], bytes: &mut [u8]) {
         if self.fast { self.format.quantize(values, bytes) } else { self.format.quantize_searched(values, bytes) }
@@ -69,6 +91,26 @@ pub(crate) fn check_names(specs: &[&TensorSpec], options: &Options) -> Result<()
     }
 }
 
+/// Whether a type is asked for by the name of the tensor.
+pub(crate) fn is_overridden(spec: &TensorSpec, options: &Options) -> bool {
+    options.overrides.iter().any(|(name, _)| is_named(spec, name))
+}
+
+/// Whether a tensor whose largest magnitude is `largest` can be stored in a format.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn fits(spec: &TensorSpec, format: Format, largest: f32) -> Result<(), String> {
+    let row = spec.dims[0];
+    if !row.is_multiple_of(format.block_len() as u64) {
+        Err(format!("rows of {row} are no whole blocks of {}", format.block_len()))
+    } else if largest > range(format) {
+        Err(format!("values up to {largest:e} are beyond the range of {format}"))
+    } else {
+        Ok(())
+    }
+}
+
 /// The type of a tensor whose largest magnitude is `largest`.
 pub(crate) fn choose(spec: &TensorSpec, options: &Options, largest: f32) -> Choice {
     let target = options.target.format();
@@ -83,19 +125,15 @@ pub(crate) fn choose(spec: &TensorSpec, options: &Options, largest: f32) -> Choi
         None if options.pure && spec.dims.len() == 2 => (target, None),
         None => wanted(spec.id.role(), options.target),
     };
-    let row = spec.dims[0];
     let fast = options.fast_quantize;
     for format in [wanted, smaller_blocks(wanted), Format::Q8_0, Format::F16, Format::F32] {
         // Only towards more bits.
         if bits(format) < bits(wanted) {
             continue;
         }
-        if !row.is_multiple_of(format.block_len() as u64) {
-            reason = Some(format!("rows of {row} are no whole blocks of {}", format.block_len()));
-        } else if largest > range(format) {
-            reason = Some(format!("values up to {largest:e} are beyond the range of {format}"));
-        } else {
-            return Choice { format, reason, fast };
+        match fits(spec, format, largest) {
+            Ok(()) => return Choice { format, reason, fast },
+            Err(problem) => reason = Some(problem),
         }
     }
     Choice { format: Format::F32, reason, fast }
