@@ -10,7 +10,7 @@ use edgeclip_model::schema::TensorSpec;
 use serde::Serialize;
 
 use crate::{
-    Error, Options, Progress, checkpoint::Checkpoint, policy, probes::Encoder, report::lossy, role_name, sensitivity,
+    Error, Options, Progress, Target, checkpoint::Checkpoint, policy, probes::Encoder, report::lossy, role_name, sensitivity,
     stored_bytes, stream,
 };
 
@@ -121,21 +121,17 @@ impl fmt::Display for Analysis {
             "millionths of the mean cosine of the probes; dearest first, by what the smallest type costs for each MB that it saves"
         )?;
         writeln!(f)?;
-        let mut types: Vec<(&str, u64)> = Vec::new();
-        for ty in self.matrices.iter().flat_map(|matrix| &matrix.types) {
-            if !types.iter().any(|(name, _)| *name == ty.name) {
-                types.push((ty.name, 0));
-            }
-        }
-        types.sort_by_key(|(name, _)| crate::Target::ALL.iter().position(|target| target.format().name() == *name));
+        let all = self.matrices.iter().flat_map(|matrix| &matrix.types).map(|ty| ty.name);
+        let mut types: Vec<&str> = Target::ALL.map(|target| target.format().name()).to_vec();
+        types.retain(|name| all.clone().any(|other| other == *name));
         let names: Vec<String> = self.matrices.iter().map(MatrixReport::short_name).collect();
         let width = names.iter().map(String::len).max().unwrap_or(0).max(8);
         write!(f, "{:<width$} {:>8}", "matrices", "MB")?;
-        types.iter().try_for_each(|(name, _)| write!(f, " {name:>8}"))?;
+        types.iter().try_for_each(|name| write!(f, " {name:>8}"))?;
         writeln!(f, " {:>8}", "a MB")?;
         for (matrix, name) in self.matrices.iter().zip(&names) {
             write!(f, "{name:<width$} {:>8.3}", matrix.bytes as f64 / 1e6)?;
-            for (name, _) in &types {
+            for name in &types {
                 match matrix.types.iter().find(|ty| ty.name == *name) {
                     Some(ty) => write!(f, " {:>8.2}", 1e6 * (1.0 - ty.mean))?,
                     None => write!(f, " {:>8}", "")?,

@@ -13,6 +13,7 @@ use edgeclip_model::{
 use crate::{
     Error, Options, Progress,
     check::{cosine, source_vectors},
+    compat,
     policy::{self, Choice},
     probes::Encoder,
     stored_bytes,
@@ -97,8 +98,9 @@ fn groups(specs: &[&TensorSpec], largest: &[f32], options: &Options) -> Vec<Grou
     for group in &mut groups {
         let is_patch = specs[group.tensors[0]].id.role() == Role::PatchEmbedding;
         let types = if is_patch { &[Format::F16][..] } else { &TYPES };
+        let types = types.iter().filter(|format| !options.compat || compat::reads(**format));
         let fits = |format: &&Format| group.tensors.iter().all(|&i| policy::fits(specs[i], **format, largest[i]).is_ok());
-        let mut formats: Vec<Format> = types.iter().filter(fits).copied().collect();
+        let mut formats: Vec<Format> = types.filter(fits).copied().collect();
         if formats.is_empty() {
             formats.push(Format::F32);
         }
@@ -234,5 +236,74 @@ impl Weights for Mixed<'_> {
 
     fn is_quantized(&self) -> bool {
         self.quantized
+    }
+}
+
+#[cfg(test)]
+impl Group {
+    /// For tests of what is done with costs.
+    pub(crate) fn of_candidates(candidates: Vec<Candidate>) -> Self {
+        Self { tower: Tower::Image, place: Place::Head, tensors: vec![0], candidates }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Target, checkpoint::Checkpoint};
+
+    fn folder(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(name)
+    }
+
+    /// Every matrix is in one group, query, key and value in that of their block, and nothing that has a type of its own.
+    #[test]
+    fn groups_are_what_is_packed_together() {
+        let options = Options { overrides: vec![("t.token_embd".into(), Target::F16)], ..Options::default() };
+        let checkpoint = Checkpoint::open(&folder("odd-blocks"), &options).unwrap();
+        let specs: Vec<&TensorSpec> = checkpoint.tensors.iter().map(|tensor| &tensor.spec).collect();
+        let groups = groups(&specs, &vec![1.0; specs.len()], &options);
+        let mut found: Vec<usize> = groups.iter().flat_map(|group| group.tensors.clone()).collect();
+        found.sort_unstable();
+        let is_wanted = |spec: &TensorSpec| spec.id.role() != Role::Vector && spec.name != "t.token_embd.weight";
+        assert_eq!(found, (0..specs.len()).filter(|&i| is_wanted(specs[i])).collect::<Vec<_>>());
+        for group in &groups {
+            let roles: Vec<Role> = group.tensors.iter().map(|&i| specs[i].id.role()).collect();
+            assert_eq!(roles.len(), if roles[0] == Role::Attention { 3 } else { 1 }, "{roles:?}");
+            assert!(group.candidates.iter().is_sorted_by_key(|candidate| candidate.bytes));
+            let formats: Vec<Format> = group.candidates.iter().map(|candidate| candidate.format).collect();
+            // Rows of 64 or 96 are no blocks of 256.
+            match roles[0] {
+                Role::PatchEmbedding => assert_eq!(formats, [Format::F16]),
+                _ => assert!(!formats.contains(&Format::Q4K) && formats.contains(&Format::Q4_0), "{formats:?}"),
+            }
+        }
+    }
+
+    /// What starts from the middle is what the whole encoder gives.
+    #[test]
+    fn a_loss_is_that_of_the_encoder_with_one_matrix_changed() {
+        let options = Options::default();
+        let source = Checkpoint::open(&folder("odd-blocks"), &options).unwrap();
+        let specs: Vec<&TensorSpec> = source.tensors.iter().map(|tensor| &tensor.spec).collect();
+        let tokenizer = source.tokenizer.as_ref();
+        let mut encoders = Encoder::all(&source.config, tokenizer, &source, &options, &()).unwrap();
+        let groups = all(&mut encoders, &specs, &vec![1.0; specs.len()], &source, &options, &()).unwrap();
+        for encoder in &mut encoders {
+            let wanted = source_vectors(encoder, &source).unwrap();
+            let tower = encoder.tower();
+            for group in groups.iter().filter(|group| group.tower == tower) {
+                let smallest = &group.candidates[0];
+                let choice = Choice::plain(smallest.format, &options);
+                let names = group.tensors.iter().map(|&i| (specs[i].name.as_str(), &choice));
+                let quantized = specs[group.tensors[0]].id.role() == Role::PatchEmbedding;
+                let mixed = Mixed { source: &source, choices: names.collect(), quantized };
+                let vectors = encoder.vectors(&mixed).unwrap();
+                assert_eq!(losses(encoder, &wanted, &vectors), smallest.losses, "{}", specs[group.tensors[0]].name);
+                assert!(smallest.losses.iter().any(|loss| *loss > 0.0));
+            }
+        }
     }
 }

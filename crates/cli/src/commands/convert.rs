@@ -56,7 +56,7 @@ pub(crate) struct ConvertArgs {
     overrides: Vec<(String, Target)>,
     /// Instead of one type the smallest mix of types, from f16 to 4 bits, in which no vector of the check has a lower cosine than this; takes
     /// as long as --analyze, and some trials
-    #[arg(long, value_name = "X", value_parser = cosine, conflicts_with_all = ["target", "pure", "compat", "no_check"], help_heading = "Output")]
+    #[arg(long, value_name = "X", value_parser = cosine, conflicts_with_all = ["target", "pure", "no_check"], help_heading = "Output")]
     target_cosine: Option<f32>,
     /// How the middle of a picture is cut out: as OpenAI's code rounds (reference), or as transformers does
     #[arg(long, value_enum, default_value_t = Crop::Openai, help_heading = "Output")]
