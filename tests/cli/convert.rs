@@ -202,6 +202,78 @@ fn single_tensors_can_have_their_own_types() {
     assert!(edgeclip(&["convert", "--help"]).ok().contains("--tensor-type <NAME=TYPE>"));
 }
 
+#[test]
+fn every_matrix_is_analyzed_once() {
+    let folder = scratch("analyze");
+    let text = edgeclip(&["convert", &odd("odd-blocks"), "--analyze", "--report", "report.json"]).folder(&folder).ok();
+    assert_eq!(files(&folder), ["report.json"], "no model is written");
+    let report: Value = serde_json::from_slice(&fs::read(folder.join("report.json")).unwrap()).unwrap();
+    let matrices = report["matrices"].as_array().unwrap();
+    let mut found: Vec<&str> =
+        matrices.iter().flat_map(|matrix| matrix["tensors"].as_array().unwrap()).map(|name| name.as_str().unwrap()).collect();
+    found.sort_unstable();
+    edgeclip(&["convert", &odd("odd-blocks"), "--no-check", "--quiet", "--output", "out.gguf"]).folder(&folder).ok();
+    let info: Value = serde_json::from_str(&edgeclip(&["info", "out.gguf", "--json", "--tensors"]).folder(&folder).ok()).unwrap();
+    let is_matrix = |tensor: &&Value| tensor["dims"].as_array().unwrap().len() > 1;
+    let tensors = info["tensors"].as_array().unwrap().iter().filter(is_matrix);
+    let mut wanted: Vec<&str> = tensors.map(|tensor| tensor["name"].as_str().unwrap()).collect();
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
+    // Sorted, and a line each.
+    let dearness = |matrix: &Value| {
+        let smallest = matrix["types"].as_array().unwrap().last().unwrap();
+        let saved = matrix["bytes"].as_f64().unwrap() - smallest["bytes"].as_f64().unwrap();
+        if saved > 0.0 { (1.0 - smallest["mean"].as_f64().unwrap()) / saved } else { 0.0 }
+    };
+    assert!(matrices.iter().is_sorted_by(|a, b| dearness(a) >= dearness(b)), "{report}");
+    for stem in ["t.token_embd", "v.patch_embd", "visual_projection", "v.blk.0.attn_q, attn_k, attn_v", "t.blk.0.ffn_up"] {
+        assert_eq!(text.lines().filter(|line| line.starts_with(stem)).count(), 1, "{stem}: {text}");
+    }
+    let done = edgeclip(&["convert", &odd("odd-blocks"), "--analyze", "--output", "out.gguf"]).folder(&folder).run();
+    assert!(done.code == Some(2) && done.stderr.contains("cannot be used with"), "{}", done.stderr);
+}
+
+#[test]
+fn a_mix_of_types_meets_its_cosine() {
+    let folder = scratch("mix");
+    let demo = root().join("models/demo").display().to_string();
+    let convert = |cosine: &str, output: &str| {
+        let arguments = ["convert", &demo, "--target-cosine", cosine, "--output", output, "--report", "report.json"];
+        edgeclip(&arguments).folder(&folder)
+    };
+    let text = convert("0.9995", "out.gguf").ok();
+    assert!(text.contains("smallest mix of types for a cosine of 0.999500, after "), "{text}");
+    let report: Value = serde_json::from_slice(&fs::read(folder.join("report.json")).unwrap()).unwrap();
+    for encoder in ["image", "text"] {
+        let min = report["check"][encoder]["min"].as_f64().unwrap();
+        assert!(min >= f64::from(0.9995f32), "{encoder}: {min}");
+    }
+    // Smaller than q8_0 (9.9 MB), and than the 4 bits of the policy (7.0 MB), which come as close.
+    assert!(report["bytes_out"].as_u64().unwrap() < 7_000_000, "{}", report["bytes_out"]);
+    assert!(report["bytes_out"].as_u64().unwrap() < fs::metadata(demo_q8_0()).unwrap().len());
+    let types: std::collections::HashSet<&str> =
+        report["tensors"].as_array().unwrap().iter().map(|tensor| tensor["to"].as_str().unwrap()).collect();
+    assert!(types.len() > 3, "{types:?}");
+    convert("0.9995", "again.gguf").ok();
+    assert!(fs::read(folder.join("out.gguf")).unwrap() == fs::read(folder.join("again.gguf")).unwrap(), "other bytes");
+}
+
+#[test]
+fn a_cosine_that_no_mix_has_is_an_error() {
+    let folder = scratch("no_mix");
+    let convert = |options: &[&str]| {
+        let arguments = ["convert", &odd("odd-wide"), "--output", "out.gguf", "--report", "report.json", "--target-cosine", "1"];
+        edgeclip(&[&arguments[..], options].concat()).folder(&folder)
+    };
+    let message = convert(&[]).refused(1);
+    assert!(message.contains("encoder at 16 bits") && message.contains("less than the 1 asked for"), "{message}");
+    for options in [&["--type", "q4_0"][..], &["--pure"], &["--no-check"]] {
+        let done = convert(options).run();
+        assert!(done.code == Some(2) && done.stderr.contains("cannot be used with"), "{options:?}: {}", done.stderr);
+    }
+    assert_eq!(files(&folder), [""; 0]);
+}
+
 /// As measured on a ViT-B/32 of 605.2 MB: 165.3 and 109.1 MB.
 #[test]
 fn the_help_has_the_right_fractions() {

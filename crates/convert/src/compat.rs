@@ -4,7 +4,7 @@
 //! that it does not know; it has no types newer than the first five blocks; its convolution takes an f16 kernel only; one flag says the
 //! activation of both encoders, whose GELU is the tanh approximation; start and end token have fixed ids.
 
-use edgeclip_model::{Activation, Config, schema};
+use edgeclip_model::{Activation, Config, Format, schema};
 
 use crate::{Options, Target};
 
@@ -14,6 +14,11 @@ const TENSOR_COUNTS: [usize; 8] = [197, 200, 389, 392, 397, 520, 589, 909];
 const TARGETS: [Target; 7] = [Target::F32, Target::F16, Target::Q8_0, Target::Q5_1, Target::Q5_0, Target::Q4_1, Target::Q4_0];
 /// Ids of the start and the end token in its code.
 const SPECIALS: (u32, u32) = (49406, 49407);
+
+/// Whether it reads a type.
+pub(crate) fn reads(format: Format) -> bool {
+    TARGETS.iter().any(|target| target.format() == format)
+}
 
 /// Checks that clip.cpp can load the model in the types of `options`; gives what it will compute otherwise, for people.
 ///

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use edgeclip_model::Tower;
 
-use crate::{Report, Target};
+use crate::{Report, Target, probes::SHOWN_CHARS};
 
 /// A checkpoint that cannot be converted, or a conversion that failed. No file is left behind, and an older one is untouched.
 #[derive(Debug)]
@@ -254,6 +254,19 @@ pub enum Error {
         /// The whole report.
         report: Box<Report>,
     },
+    /// No mix of types is as close to the source as was asked for.
+    TargetCosine {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The encoder that is not.
+        tower: Tower,
+        /// With the largest types, the probe that is furthest off.
+        probe: String,
+        /// Its cosine.
+        cosine: f64,
+        /// The least that was asked for.
+        required: f64,
+    },
     /// An instruction set for the check that this machine lacks.
     Isa(String),
     /// [`Progress::interrupted`](crate::Progress::interrupted) said so.
@@ -307,13 +320,13 @@ impl Error {
 
 /// A name out of an untrusted file: on one line, without control characters, and not too long.
 pub(crate) fn shown(name: &str) -> String {
-    const SHOWN_CHARS: usize = 120;
+    const NAME_CHARS: usize = 120;
     // `escape_debug` of the whole text would escape quotes too.
     let escaped = |text: &str| {
         let plain = |c: char| matches!(c, '"' | '\'' | '\\');
         text.chars().map(|c| if plain(c) { c.to_string() } else { c.escape_debug().to_string() }).collect::<String>()
     };
-    match name.char_indices().nth(SHOWN_CHARS) {
+    match name.char_indices().nth(NAME_CHARS) {
         Some((end, _)) => format!("{}...", escaped(&name[..end])),
         None => escaped(name),
     }
@@ -468,6 +481,13 @@ impl fmt::Display for Error {
                 "{}: not written: {probe} has a cosine of {cosine:.6} to the source, less than the {required} asked for; \
                  take a type with more bits",
                 report.output.display()
+            ),
+            Self::TargetCosine { path, tower, probe, cosine, required } => write!(
+                f,
+                "{}: not written: with all matrices of the {tower} encoder at 16 bits the probe {:?} still has a cosine of {cosine:.7} to \
+                 the source, less than the {required} asked for; ask for less, or convert to f32, which is exact",
+                path.display(),
+                probe.chars().take(SHOWN_CHARS).collect::<String>()
             ),
             Self::Isa(problem) => f.write_str(problem),
             Self::Interrupted => f.write_str("interrupted; nothing was written"),

@@ -14,12 +14,16 @@
 //! writes. Nothing appears under the output's name before the file is whole and has passed the check.
 #![forbid(unsafe_code)]
 
+mod analysis;
 mod check;
 mod checkpoint;
 mod compat;
 mod error;
+mod mix;
 mod policy;
+mod probes;
 mod report;
+mod sensitivity;
 mod stream;
 mod target;
 
@@ -27,21 +31,24 @@ use std::{collections::HashMap, path::Path, time::Instant};
 
 use edgeclip_gguf::{File, Metadata};
 use edgeclip_model::{
-    Compute, Format, GgufWeights, Groups, Isa, Kernels, Tower,
-    equalize::Equalization,
-    schema::{self, Role, keys},
+    Format, GgufWeights, Groups, Isa, Tower,
+    equalize::{Equalization, Equalized},
+    schema::{self, Role, TensorSpec, keys},
 };
 pub use edgeclip_preprocess::CropRule;
 
 pub use crate::{
+    analysis::{Analysis, MatrixReport, TypeReport, analyze},
     check::{Check, Cosines, Probe},
     error::{DescribedBy, Error},
+    mix::MixReport,
     report::{OutlierReport, Report, SourceReport, TensorReport},
     target::Target,
 };
 use crate::{
     checkpoint::{Checkpoint, SourceTensor},
     policy::Choice,
+    probes::Encoder,
     stream::Written,
 };
 
@@ -62,6 +69,9 @@ pub struct Options {
     pub check: bool,
     /// Write no file if a probe's cosine is below this. Asks for the check.
     pub min_cosine: Option<f32>,
+    /// The smallest mix of types in which no probe's cosine is below this, in either encoder, instead of `target` and the policy; types of
+    /// `overrides` stay. Asks for the check. Default: none.
+    pub target_cosine: Option<f32>,
     /// `general.name` of the file. Default: the name of the folder or file.
     pub name: Option<String>,
     /// Where an odd pixel goes when the middle is cut out. Default: OpenAI's rule, which every family is trained with; transformers'
@@ -90,6 +100,7 @@ impl Default for Options {
             overrides: Vec::new(),
             check: true,
             min_cosine: None,
+            target_cosine: None,
             name: None,
             crop: CropRule::RoundHalfEven,
             tower: None,
@@ -102,23 +113,9 @@ impl Default for Options {
     }
 }
 
-impl Options {
-    /// With what source and result are computed.
-    ///
-    /// # Errors
-    /// [`Error::Isa`].
-    fn compute(&self) -> Result<Compute, Error> {
-        let kernels = match self.isa {
-            Some(isa) => Kernels::new(isa).map_err(|error| Error::Isa(error.to_string()))?,
-            None => Kernels::best(),
-        };
-        Ok(Compute { kernels, groups: self.groups })
-    }
-}
-
 /// Is told how far the conversion is, and asked whether to go on. Called from several threads.
 pub trait Progress: Send + Sync {
-    /// A step begins: `"reading"` and `"writing"` count bytes, `"checking"` counts pieces of the encoders.
+    /// A step begins: `"reading"` and `"writing"` count bytes, `"checking"`, `"analyzing"` and `"trying types"` pieces of the encoders.
     fn begin(&self, step: &str, total: u64);
 
     /// So much more of the step is done.
@@ -163,22 +160,28 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     checkpoint.config.source = Some(checkpoint.source(&survey.sha256));
     let pairs = checkpoint.tensors.iter().zip(&survey.largest);
     let mut choices: Vec<Choice> = pairs.map(|(tensor, &largest)| policy::choose(&tensor.spec, options, largest)).collect();
+    let mix = match options.target_cosine {
+        Some(required) => Some(mix(&checkpoint, &survey.largest, required, &mut choices, options, progress)?),
+        None => None,
+    };
+    let target = if mix.is_some() { prevalent(&checkpoint, &choices) } else { options.target };
     let equalization = equalize(&checkpoint, &choices, options)?;
     for spec in equalization.added() {
         choices.push(policy::choose(&spec, options, 0.0));
         checkpoint.tensors.push(SourceTensor::zeros(spec));
     }
-    let metadata = metadata(&checkpoint, &choices, options.target);
+    let metadata = metadata(&checkpoint, &choices, target);
     let Written { file, content_id, deviations } =
         stream::write(&checkpoint, &choices, &equalization, &metadata, output, progress)?;
 
     // Read back under the name it will have. The map has to be gone before the file is renamed.
     let temporary = file.temporary_path();
-    let map = edgeclip_mmap::open(temporary).map_err(|source| Error::io(temporary, "read it back", source))?;
-    let result = File::from_bytes(map, output)?;
-    let bytes_out = result.file_bytes();
+    let bytes = edgeclip_mmap::open(temporary).map_err(|source| Error::io(temporary, "read it back", source))?;
+    let bytes_out = bytes.bytes().len() as u64;
+    let result = File::from_bytes(bytes, output)?;
     let config = schema::from_file(&result)?;
-    let check = if options.check || options.min_cosine.is_some() {
+    let required = [options.min_cosine, options.target_cosine].into_iter().flatten().reduce(f32::max);
+    let check = if options.check || required.is_some() {
         let weights = GgufWeights::new(result);
         Some(check::check(&config, checkpoint.tokenizer.as_ref(), &checkpoint, &weights, options, progress)?)
     } else {
@@ -198,7 +201,8 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
                 .collect(),
         },
         output: output.to_owned(),
-        target: options.target,
+        target,
+        mix,
         pure: options.pure,
         bytes_in: checkpoint.file_bytes(),
         bytes_out,
@@ -222,7 +226,7 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
         check,
         warnings: std::mem::take(&mut checkpoint.warnings),
     };
-    if let Some(required) = options.min_cosine.map(f64::from)
+    if let Some(required) = required.map(f64::from)
         && let Some(worst) = report.check.as_ref().and_then(Check::worst)
         && worst.cosine < required
     {
@@ -231,6 +235,37 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
     }
     file.publish()?;
     Ok(Report { seconds: start.elapsed().as_secs_f64(), ..report })
+}
+
+/// Sets in `choices` the types of the smallest mix that is close enough.
+fn mix(
+    checkpoint: &Checkpoint,
+    largest: &[f32],
+    required: f32,
+    choices: &mut [Choice],
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<MixReport, Error> {
+    let (config, tokenizer) = (&checkpoint.config, checkpoint.tokenizer.as_ref());
+    let specs: Vec<&TensorSpec> = checkpoint.tensors.iter().map(|tensor| &tensor.spec).collect();
+    let equalization = equalize_all(checkpoint, options, &|_| true)?;
+    let source = Equalized { weights: checkpoint, equalization: &equalization };
+    let mut encoders = Encoder::all(config, tokenizer, &source, options, progress)?;
+    let groups = sensitivity::all(&mut encoders, &specs, largest, &source, options, progress)?;
+    let (mut trials, target_cosine) = (0, f64::from(required));
+    for encoder in &mut encoders {
+        trials += mix::choose(encoder, &groups, &specs, choices, (&source, target_cosine), options, progress)?;
+    }
+    Ok(MixReport { target_cosine, trials })
+}
+
+/// The type that most weights have.
+fn prevalent(checkpoint: &Checkpoint, choices: &[Choice]) -> Target {
+    let weights = |target: &Target| {
+        let pairs = checkpoint.tensors.iter().zip(choices).filter(|(_, choice)| choice.format == target.format());
+        pairs.map(|(tensor, _)| tensor.spec.dims.iter().product::<u64>()).sum::<u64>()
+    };
+    Target::ALL.into_iter().max_by_key(weights).unwrap_or_default()
 }
 
 /// What can be known about the output before any work is done.
@@ -271,15 +306,23 @@ fn metadata(checkpoint: &Checkpoint, choices: &[Choice], target: Target) -> Meta
 fn equalize(checkpoint: &Checkpoint, choices: &[Choice], options: &Options) -> Result<Equalization, Error> {
     let formats: HashMap<&str, Format> =
         checkpoint.tensors.iter().zip(choices).map(|(tensor, choice)| (&*tensor.spec.name, choice.format)).collect();
-    let mut all = Equalization::default();
-    if !formats.values().any(|format| format.is_quantized()) {
-        return Ok(all);
+    if formats.values().any(|format| format.is_quantized()) {
+        equalize_all(checkpoint, options, &|name| formats.get(name).is_some_and(|format| format.is_quantized()))
+    } else {
+        Ok(Equalization::default())
     }
-    let quantized = |name: &str| formats.get(name).is_some_and(|format| format.is_quantized());
-    let (config, compute) = (&checkpoint.config, options.compute()?);
+}
+
+/// As [`equalize`], where `quantized` says which matrices are by their names.
+fn equalize_all(
+    checkpoint: &Checkpoint,
+    options: &Options,
+    quantized: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Equalization, Error> {
+    let (config, compute, mut all) = (&checkpoint.config, check::compute(options)?, Equalization::default());
     for (tower, is_there) in [(Tower::Image, config.image.is_some()), (Tower::Text, config.text.is_some())] {
         if is_there {
-            all.extend(Equalization::find(config, tower, checkpoint, compute, &quantized, !options.compat)?);
+            all.extend(Equalization::find(config, tower, checkpoint, compute, quantized, !options.compat)?);
         }
     }
     Ok(all)

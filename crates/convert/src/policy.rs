@@ -14,22 +14,22 @@
 //! | | demo, pure | demo, policy | random ViT-B/32, pure | random ViT-B/32, policy |
 //! |---|---|---|---|---|
 //! | size | 5.6 MB | 7.0 MB | 90.9 MB | 109.1 MB |
-//! | pictures | 0.9975 | 0.9992 | 0.9931 | 0.9974 |
+//! | pictures | 0.9977 | 0.9992 | 0.9931 | 0.9974 |
 //! | sentences | 0.9851 | 0.9990 | 0.9923 | 0.9976 |
 //!
-//! And why these tensors: one group alone at q4_0 and all else in f32, on the demo. The token table 0.9882, the text projection 0.9983,
-//! the image projection 0.9986; all blocks of an encoder together, by comparison, 0.9988. Within the blocks attn_out (0.9995 for
-//! pictures, 0.9997 for sentences) costs more than the whole MLP with eight times its weights. Position tables are a thousandth of the
-//! file. The same holds at 5 bits, where q5_0 throughout is no closer than q4_0 with the policy; at q6_k it no longer does.
-//! `cargo run --release -p edgeclip-convert --example sensitivity -- models/demo q4_0` prints all of it; the random ViT-B/32 is
-//! that of tools/make_random_b32.py.
+//! And why these tensors: one matrix alone at q4_0 and all else as it was, on the demo, in millionths of the mean cosine. The token table costs
+//! 1303, the image projection 1271, the text projection 946; by comparison, all queries, keys, values and MLPs together 414 in the image
+//! encoder and 247 in the text encoder. The attention output costs 337 and 119, at an eleventh of their weights. Position tables are a
+//! thousandth of the file. `edgeclip convert models/demo --analyze` prints all of it ([`analyze`](crate::analyze), docs/accuracy.md); the
+//! random ViT-B/32 is that of tools/make_random_b32.py.
 
 use edgeclip_model::{
-    Format,
+    Format, Tensor,
     schema::{Role, TensorSpec},
 };
+use rayon::prelude::*;
 
-use crate::{Error, Options, Target};
+use crate::{Error, Options, Target, stream::TASK_VALUES};
 
 /// How a tensor is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,27 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// A type that needs no reason.
+    pub(crate) fn plain(format: Format, options: &Options) -> Self {
+        Self { format, reason: None, fast: options.fast_quantize }
+    }
+
+    /// The tensor in this type.
+    pub(crate) fn store(&self, tensor: &Tensor) -> Tensor {
+        let row = tensor.dims[0] as usize;
+        let [from, to] = [tensor.format, self.format].map(|format| format.row_bytes(row).unwrap_or_default());
+        let mut bytes = vec![0; tensor.bytes.len() / from * to];
+        let rows = bytes.par_chunks_exact_mut(to).zip(tensor.bytes.par_chunks_exact(from));
+        rows.with_min_len(TASK_VALUES.div_ceil(row)).for_each_init(
+            || vec![0f32; row],
+            |values, (to, from)| {
+                tensor.format.dequantize(from, values);
+                self.quantize(values, to);
+            },
+        );
+        Tensor { format: self.format, dims: tensor.dims.clone(), bytes: bytes.into() }
+    }
+
     /// Writes whole rows of the tensor.
     pub(crate) fn quantize(&self, values: &[f32], bytes: &mut [u8]) {
         if self.fast { self.format.quantize(values, bytes) } else { self.format.quantize_searched(values, bytes) }
@@ -69,6 +90,26 @@ pub(crate) fn check_names(specs: &[&TensorSpec], options: &Options) -> Result<()
     }
 }
 
+/// Whether a type is asked for by the name of the tensor.
+pub(crate) fn is_overridden(spec: &TensorSpec, options: &Options) -> bool {
+    options.overrides.iter().any(|(name, _)| is_named(spec, name))
+}
+
+/// Whether a tensor whose largest magnitude is `largest` can be stored in a format.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn fits(spec: &TensorSpec, format: Format, largest: f32) -> Result<(), String> {
+    let row = spec.dims[0];
+    if !row.is_multiple_of(format.block_len() as u64) {
+        Err(format!("rows of {row} are no whole blocks of {}", format.block_len()))
+    } else if largest > range(format) {
+        Err(format!("values up to {largest:e} are beyond the range of {format}"))
+    } else {
+        Ok(())
+    }
+}
+
 /// The type of a tensor whose largest magnitude is `largest`.
 pub(crate) fn choose(spec: &TensorSpec, options: &Options, largest: f32) -> Choice {
     let target = options.target.format();
@@ -83,19 +124,15 @@ pub(crate) fn choose(spec: &TensorSpec, options: &Options, largest: f32) -> Choi
         None if options.pure && spec.dims.len() == 2 => (target, None),
         None => wanted(spec.id.role(), options.target),
     };
-    let row = spec.dims[0];
     let fast = options.fast_quantize;
     for format in [wanted, smaller_blocks(wanted), Format::Q8_0, Format::F16, Format::F32] {
         // Only towards more bits.
         if bits(format) < bits(wanted) {
             continue;
         }
-        if !row.is_multiple_of(format.block_len() as u64) {
-            reason = Some(format!("rows of {row} are no whole blocks of {}", format.block_len()));
-        } else if largest > range(format) {
-            reason = Some(format!("values up to {largest:e} are beyond the range of {format}"));
-        } else {
-            return Choice { format, reason, fast };
+        match fits(spec, format, largest) {
+            Ok(()) => return Choice { format, reason, fast },
+            Err(problem) => reason = Some(problem),
         }
     }
     Choice { format: Format::F32, reason, fast }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use crate::{Check, Target, check::SHOWN_CHARS};
+use crate::{Check, MixReport, Target, probes::SHOWN_CHARS};
 
 /// Everything about a conversion. [`Display`](fmt::Display) is a table for people, `{:#}` with a line for every tensor, `{}` with one for
 /// those that went the same way; serde has all of it.
@@ -18,8 +18,10 @@ pub struct Report {
     /// The file that was written.
     #[serde(serialize_with = "lossy")]
     pub output: PathBuf,
-    /// The type that was asked for.
+    /// The type that was asked for; of a mix, the one that most weights have.
     pub target: Target,
+    /// How the types were chosen, if by their cost.
+    pub mix: Option<MixReport>,
     /// Whether the policy was switched off.
     pub pure: bool,
     /// Bytes of the checkpoint's weights.
@@ -89,7 +91,7 @@ pub struct TensorReport {
     pub max_error: f32,
 }
 
-fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
 }
 
@@ -145,11 +147,14 @@ impl fmt::Display for Report {
             "{:.1} MB -> {:.1} MB ({}{}), {:.1} s, content id {}",
             megabytes(self.bytes_in),
             megabytes(self.bytes_out),
-            self.target,
+            if self.mix.is_some() { "mix, mostly ".to_owned() + self.target.format().name() } else { self.target.to_string() },
             if self.pure { ", pure" } else { "" },
             self.seconds,
             self.content_id.get(..16).unwrap_or(&self.content_id)
         )?;
+        if let Some(MixReport { target_cosine, trials }) = &self.mix {
+            writeln!(f, "smallest mix of types for a cosine of {target_cosine:.6}, after {trials} trials")?;
+        }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }
@@ -180,8 +185,7 @@ impl fmt::Display for Report {
         writeln!(f, "{:<20} {:>14} {:>14}  furthest off", "cosine to the source", "min", "mean")?;
         for (unit, cosines) in [("pictures", &check.image), ("texts", &check.text)] {
             let Some(cosines) = cosines else { continue };
-            let worst = cosines.probes.iter().min_by(|a, b| a.cosine.total_cmp(&b.cosine));
-            let worst: String = worst.map(|probe| probe.input.chars().take(SHOWN_CHARS).collect()).unwrap_or_default();
+            let worst: String = cosines.worst().map(|probe| probe.input.chars().take(SHOWN_CHARS).collect()).unwrap_or_default();
             writeln!(
                 f,
                 "{:<20} {:>14.6} {:>14.6}  {worst}",

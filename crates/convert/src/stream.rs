@@ -20,7 +20,7 @@ const STEP: usize = 4 << 20;
 /// Values that one step of writing takes: 1 MiB as f32.
 const STEP_VALUES: usize = 1 << 18;
 /// Values below which splitting work between threads does not pay.
-const TASK_VALUES: usize = 1 << 14;
+pub(crate) const TASK_VALUES: usize = 1 << 14;
 
 /// What the first pass finds.
 pub(crate) struct Survey {

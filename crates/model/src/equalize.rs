@@ -157,9 +157,11 @@ impl Equalization {
 
 /// Weights with an [`Equalization`]: quantized matrices that it edits are quantized anew as q8_0, others become f32.
 #[derive(Clone, Copy)]
-pub(crate) struct Equalized<'a> {
-    pub(crate) weights: &'a dyn Weights,
-    pub(crate) equalization: &'a Equalization,
+pub struct Equalized<'a> {
+    /// As they were.
+    pub weights: &'a dyn Weights,
+    /// What becomes of them.
+    pub equalization: &'a Equalization,
 }
 
 impl Weights for Equalized<'_> {

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use edgeclip::Tower;
 use edgeclip_convert::{CropRule, Error, Options, Progress, Report, Target};
+use serde::Serialize;
 
 use crate::{
     console::{Bar, Console, Failed, Interrupted},
@@ -29,6 +30,8 @@ Examples:
   edgeclip convert ViT-B-32.pt                                         # as OpenAI publishes it
   edgeclip convert my_model.pt --arch ViT-B-32                         # a state dict of open_clip
   edgeclip convert ViT-L-14.pt --tower text --type q8_0
+  edgeclip convert path/to/clip-vit-base-patch32 --target-cosine 0.999 # the smallest mix of types that is so close
+  edgeclip convert path/to/clip-vit-base-patch32 --analyze             # what each matrix costs in each type; writes no model
 
 Types: f32 is exact; f16 half its size; q8_0 little more than a quarter, hardly to be told from f32; q4_0 under a fifth.
 The check runs 8 pictures and 16 sentences through checkpoint and file, and prints the cosines between their vectors.
@@ -51,6 +54,10 @@ pub(crate) struct ConvertArgs {
     /// the dots, such as v.blk.0.attn_q.weight, v.blk.0 or attn_q; repeatable, the first that fits counts
     #[arg(long = "tensor-type", value_name = "NAME=TYPE", value_parser = tensor_type, help_heading = "Output")]
     overrides: Vec<(String, Target)>,
+    /// Instead of one type the smallest mix of types, from f16 to 4 bits, in which no vector of the check has a lower cosine than this; takes
+    /// as long as --analyze, and some trials
+    #[arg(long, value_name = "X", value_parser = cosine, conflicts_with_all = ["target", "pure", "no_check"], help_heading = "Output")]
+    target_cosine: Option<f32>,
     /// How the middle of a picture is cut out: as OpenAI's code rounds (reference), or as transformers does
     #[arg(long, value_enum, default_value_t = Crop::Openai, help_heading = "Output")]
     crop: Crop,
@@ -70,6 +77,9 @@ pub(crate) struct ConvertArgs {
     /// OpenAI's own classes
     #[arg(long, value_name = "NAME", help_heading = "Input")]
     arch: Option<String>,
+    /// Write no model, but list what each matrix alone costs in each type, dearest first: minutes for a ViT-B/32
+    #[arg(long, conflicts_with_all = ["output", "target", "pure", "compat", "target_cosine", "min_cosine", "no_check", "tensors"], help_heading = "Check")]
+    analyze: bool,
     /// List every tensor with its own errors; without it, those that went the same way share a line
     #[arg(long, help_heading = "Check")]
     tensors: bool,
@@ -120,14 +130,17 @@ fn cosine(text: &str) -> Result<f32, String> {
 /// Runs the command.
 pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
     let source = names::source(&args.input, console)?;
+    let ty = if args.target_cosine.is_some() { "mix".to_owned() } else { args.target.to_string() };
     let output = match (&args.output, &source.name) {
         (Some(output), _) => output.clone(),
-        (None, Some(name)) => PathBuf::from(format!("{}-{}.gguf", names::stem(name), args.target)),
-        (None, None) => default_output(&source.path, args.target)?,
+        (None, Some(name)) => PathBuf::from(format!("{}-{ty}.gguf", names::stem(name))),
+        (None, None) => default_output(&source.path, &ty)?,
     };
     // What is written to a link goes behind it.
     let output = behind_links(&output).with_context(|| format!("{}: cannot follow it", output.display()))?;
-    check_output(&output)?;
+    if !args.analyze {
+        check_output(&output)?;
+    }
     let mut report_sink = match &args.report {
         Some(report) => {
             check_report(report, &source.path, &output)?;
@@ -145,6 +158,7 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
         overrides: args.overrides.clone(),
         check: !args.no_check,
         min_cosine: args.min_cosine,
+        target_cosine: args.target_cosine,
         name: args.name.clone().or(source.name),
         crop: match args.crop {
             Crop::Openai => CropRule::RoundHalfEven,
@@ -159,6 +173,13 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
         compat: args.compat == Some(Compat::ClipCpp),
     };
     interrupt::watch();
+    if args.analyze {
+        return match edgeclip_convert::analyze(&source.path, &options, &Steps::new(console)) {
+            Ok(analysis) => write(&analysis, &analysis.to_string(), report_sink, console),
+            Err(Error::Interrupted) => Err(Interrupted.into()),
+            Err(error) => Err(error.into()),
+        };
+    }
     let result = edgeclip_convert::convert(&source.path, &output, &options, &Steps::new(console));
     let report = match result {
         Ok(report) => report,
@@ -169,33 +190,39 @@ pub(crate) fn run(args: ConvertArgs, console: &Console) -> Result<()> {
             let error = Error::Cosine { report, probe, cosine, required };
             return Err(Failed(error.to_string()).into());
         }
+        Err(error @ Error::TargetCosine { .. }) => return Err(Failed(error.to_string()).into()),
         Err(error) => return Err(error.into()),
     };
     show(&report, &args, report_sink, console)
 }
 
 fn show(report: &Report, args: &ConvertArgs, sink: Option<Sink>, console: &Console) -> Result<()> {
+    let text = if args.tensors {
+        format!("{report:#}")
+    } else {
+        format!(
+            "{report}\nTensors that went the same way share a line; --tensors lists each, --report FILE writes all of this as JSON."
+        )
+    };
+    write(report, &text, sink, console)
+}
+
+/// As JSON to the file, if there is one, and as a text for people.
+fn write(report: &impl Serialize, text: &str, sink: Option<Sink>, console: &Console) -> Result<()> {
     if let Some(mut sink) = sink {
         sink.write_json(report)?;
         sink.commit()?;
     }
     if !console.quiet() {
         let mut sink = Sink::open(None)?;
-        let text = if args.tensors { format!("{report:#}") } else { report.to_string() };
         writeln!(sink, "{}", text.trim_end())?;
-        if !args.tensors {
-            writeln!(
-                sink,
-                "\nTensors that went the same way share a line; --tensors lists each, --report FILE writes all of this as JSON."
-            )?;
-        }
         sink.commit()?;
     }
     Ok(())
 }
 
 /// The checkpoint's name and the type, in the current folder.
-fn default_output(input: &Path, target: Target) -> Result<PathBuf> {
+fn default_output(input: &Path, ty: &str) -> Result<PathBuf> {
     // `.` and `..` have names too.
     let found = fs::canonicalize(input).with_context(|| {
         format!(
@@ -207,7 +234,7 @@ fn default_output(input: &Path, target: Target) -> Result<PathBuf> {
     let Some(name) = name else {
         bail!("{}: no name to call the file by; give --output FILE", input.display());
     };
-    Ok(PathBuf::from(format!("{}-{target}.gguf", name.to_string_lossy())))
+    Ok(PathBuf::from(format!("{}-{ty}.gguf", name.to_string_lossy())))
 }
 
 /// Replaces GGUF files only: so neither the checkpoint nor anything else of value can be overwritten by a slip.
@@ -325,13 +352,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let input = folder.path().join("clip-b32");
         fs::create_dir_all(input.join("x")).unwrap();
-        assert_eq!(default_output(&input.join("x/.."), Target::Q8_0).unwrap(), Path::new("clip-b32-q8_0.gguf"));
-        assert!(
-            default_output(&folder.path().join("none"), Target::F32)
-                .unwrap_err()
-                .to_string()
-                .contains(": no such file or folder")
-        );
+        assert_eq!(default_output(&input.join("x/.."), "q8_0").unwrap(), Path::new("clip-b32-q8_0.gguf"));
+        assert!(default_output(&folder.path().join("none"), "f32").unwrap_err().to_string().contains(": no such file or folder"));
     }
 
     #[test]
