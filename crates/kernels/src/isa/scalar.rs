@@ -1,5 +1,7 @@
 //! The plain loops: the definition of every tile, and what runs where there is nothing better.
 
+pub(super) mod jpeg;
+
 use std::array;
 
 use super::{
@@ -27,6 +29,10 @@ pub(super) static KERNELS: Kernels = Kernels {
     transpose: rows::transpose::<Plain>,
     horizontal_u8,
     vertical_u8,
+    transform: jpeg::transform,
+    double: jpeg::double,
+    double_both: jpeg::double_both,
+    rgb: jpeg::rgb,
 };
 
 const COLUMNS: usize = 16;
