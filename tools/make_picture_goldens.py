@@ -77,9 +77,12 @@ def saved(image, name, **options):
     return put(name, b.getvalue())
 
 
-def case(name, size=16, exif=False, resize="shortest", filter="bicubic", crop="round", tensor=False, declared=False):
+def case(name, size=16, exif=False, resize="shortest", filter="bicubic", crop="round", tensor=False, declared=False, fast=False):
     """Runs the reference on a picture and appends a case."""
     image = Image.open(PICTURES / name)
+    if fast:
+        # Does nothing to what is no JPEG.
+        image.draft(None, (2 * size, 2 * size))
     image.load()
     if exif:
         image = ImageOps.exif_transpose(image)
@@ -105,6 +108,8 @@ def case(name, size=16, exif=False, resize="shortest", filter="bicubic", crop="r
         entry["filter"] = filter
     if crop != "round":
         entry["crop_rule"] = crop
+    if fast:
+        entry["fast"] = True
     if declared:
         entry["declared_different"] = True
     entry["sha256"] = hashlib.sha256(pixels.tobytes()).hexdigest()
@@ -574,6 +579,20 @@ def jpegs():
     data = plain.getvalue()
     put("exif-late.jpg", data[:-2] + b"\xff\xe1" + struct.pack(">H", len(late) + 2) + late + data[-2:])
     case("exif-late.jpg", size=32, exif=True)
+    # At a half, a quarter and an eighth of the sides, and as they are.
+    for name in ["rgb-444", "rgb-422", "rgb-440", "rgb-420", "rgb-411", "progressive", "restarts", "rgb-kept", "grey", "cmyk", "ycck"]:
+        for size in (30, 16, 9):
+            case(f"{name}.jpg", size=size, fast=True)
+    case("rgb-420.jpg", size=40, fast=True, tensor=True)
+    case("rgb-420.jpg", size=16, fast=True, resize="squash", filter="lanczos", crop="floor")
+    case("coarse.jpg", size=5, fast=True)
+    for orientation in (1, 3, 6, 8):
+        for size in (10, 5, 2):
+            case(f"exif-{orientation}.jpg", size=size, fast=True, exif=True)
+    case("exif-6.jpg", size=10, fast=True)
+    for side, size in [("1x1", 1), ("2x2", 1), ("3x5", 1), ("5x3", 1), ("17x9", 2), ("17x9", 1)]:
+        case(f"rgb-{side}.jpg", size=size, fast=True)
+    case("rgb-47x61.png", size=8, fast=True)
     # Declared different: the last scan, which gives the luma its last bits, is left out; the reference smooths blocks then.
     data = (PICTURES / "progressive.jpg").read_bytes()
     put("progressive-unfinished.jpg", data[: data.rindex(b"\xff\xc4")] + b"\xff\xd9")

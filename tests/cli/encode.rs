@@ -255,6 +255,28 @@ fn exif_can_be_ignored() {
     assert_eq!(with[1], without[1]);
 }
 
+/// Vectors say that they are of reduced pictures; those of other formats are what they were, and so is everything where nothing was asked for.
+#[test]
+fn fast_decoding_is_stored_with_the_vectors() {
+    let folder = root().join("crates/preprocess/tests/data/pictures");
+    let [photo, other] = ["rgb-420.jpg", "rgb-47x61.png"].map(|name| folder.join(name).display().to_string());
+    let model = small();
+    let encode = |options: &[&str]| edgeclip(&[&["encode", "image", &photo, &other, "--model", model], options].concat()).ok();
+    let (exact, fast) = (json_lines(&encode(&[])), json_lines(&encode(&["--decode", "fast"])));
+    assert_eq!(encode(&["--decode", "exact"]), encode(&[]));
+    for (exact, fast) in exact.iter().zip(&fast) {
+        assert_eq!((exact.get("decode"), &fast["decode"]), (None, &"fast".into()));
+    }
+    assert_ne!(exact[0]["embedding"], fast[0]["embedding"]);
+    assert_eq!(exact[1]["embedding"], fast[1]["embedding"]);
+    let csv = encode(&["--decode", "fast", "--format", "csv"]);
+    let mut csv = csv::Reader::from_reader(csv.as_bytes());
+    assert_eq!(csv.headers().unwrap().iter().skip(5).take(3).collect::<Vec<_>>(), ["normalized", "decode", "embedding.0"]);
+    assert!(csv.records().all(|row| &row.unwrap()[6] == "fast"));
+    let similarity = edgeclip(&["similarity", "--image", &photo, "--format", "json", "--decode", "fast", "--model", model]).ok();
+    assert_eq!(json_lines(&similarity)[0]["decode"], "fast");
+}
+
 #[test]
 fn the_pixel_limit_can_be_set() {
     let cat = picture("cat");

@@ -13,11 +13,12 @@ const CPUS: [(&str, &str, &[&str]); 3] = [
 
 /// The fixed subset of the kernels' tests: each kernel between shut pages, every number of rows, the ends of the levels, saturation, attention.
 /// All shapes of all models take minutes here and run where nothing is emulated.
-const KERNELS: [&str; 6] = [
+const KERNELS: [&str; 7] = [
     "isa::tests::tiles",
     "isa::tests::rows",
     "isa::tests::attention",
     "isa::tests::extremes",
+    "isa::tests::jpeg",
     "isa::tests::activations",
     "isa::tests::shapes::formats_one_below",
 ];

@@ -176,9 +176,9 @@ pub fn convert(input: &Path, output: &Path, options: &Options, progress: &dyn Pr
 
     // Read back under the name it will have. The map has to be gone before the file is renamed.
     let temporary = file.temporary_path();
-    let bytes = edgeclip_mmap::open(temporary).map_err(|source| Error::io(temporary, "read it back", source))?;
-    let bytes_out = bytes.bytes().len() as u64;
-    let result = File::from_bytes(bytes, output)?;
+    let map = edgeclip_mmap::open(temporary).map_err(|source| Error::io(temporary, "read it back", source))?;
+    let result = File::from_bytes(map, output)?;
+    let bytes_out = result.file_bytes();
     let config = schema::from_file(&result)?;
     let required = [options.min_cosine, options.target_cosine].into_iter().flatten().reduce(f32::max);
     let check = if options.check || required.is_some() {

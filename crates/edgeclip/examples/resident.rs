@@ -1,9 +1,10 @@
 //! A process that keeps a model loaded and does what lines of JSON on standard input ask, one answer a line: what tools/compare_peers.py times
 //! beside other programs.
 //!
-//! `resident --model FILE --threads N [--isa NAME] [--coarse]`. Commands, of which `image` and `text` answer with the nanoseconds of each call:
+//! `resident --model FILE --threads N [--isa NAME] [--coarse]`. Commands, of which `file`, `image` and `text` answer with the nanoseconds of each call:
 //!
 //! * `{"op": "inputs", "crops": FILE, "ids": [[..]]}`: the pictures, `[n, size, size, 3]` bytes, and the texts that others refer to by number;
+//! * `{"op": "file", "path": FILE, "decode": "exact" | "fast", "repeat": R}`: from the bytes of a picture file, read before, to its vector;
 //! * `{"op": "image", "first": I, "batch": B, "repeat": R}`, `{"op": "text", "rows": [..], "repeat": R}`;
 //! * `{"op": "embed", "texts": N}`: the vectors of all pictures and the first texts;
 //! * `{"op": "memory"}`: VmHWM in kB; `{"op": "quit"}`.
@@ -14,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use edgeclip::{Clip, Groups, Options, Pixels, TokenBatch, Tower};
+use edgeclip::{Clip, Decode, Groups, Options, PictureOptions, Pixels, TokenBatch, Tower};
 use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -66,6 +67,17 @@ fn serve(model: &str, options: &Options) -> Result<()> {
                     .collect::<std::result::Result<_, _>>()?;
                 rows = serde_json::from_value(command["ids"].clone())?;
                 json!({"pictures": pictures.len(), "texts": rows.len()})
+            }
+            Some("file") => {
+                let bytes = std::fs::read(command["path"].as_str().ok_or("no path")?)?;
+                let decode = match command["decode"].as_str() {
+                    Some("exact") => Decode::Exact,
+                    Some("fast") => Decode::Fast,
+                    other => return Err(format!("no way {other:?} to decode").into()),
+                };
+                // As the other programs see it.
+                let options = PictureOptions { exif: false, decode, ..PictureOptions::default() };
+                times(number("repeat")?, || clip.encode_image(&[clip.preprocess_with(&bytes, &options)?]).map(drop))?
             }
             Some("image") => {
                 let (first, batch) = (number("first")?, number("batch")?);

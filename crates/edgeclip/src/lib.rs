@@ -31,7 +31,7 @@ pub use edgeclip_model::{
     StageKind, TextConfig, TextPooling, Tower, TowerConfig,
 };
 pub use edgeclip_preprocess::{
-    CropRule, Error as PictureError, Filter, Options as PictureOptions, Picture, Pixels, Resize, Spec, decode,
+    CropRule, Decode, Error as PictureError, Filter, Options as PictureOptions, Picture, Pixels, Resize, Spec, decode, decode_for,
 };
 pub use edgeclip_tokenize::{Clean, Error as TextError, Overlong, Strings, TokenBatch, Tokenizer, Vocabulary};
 pub use logits::Logits;

@@ -1,4 +1,5 @@
-//! The arithmetic of edgeclip: block formats, packed linears, attention, norms, activations and Pillow's resize rows.
+//! The arithmetic of edgeclip: block formats, packed linears, attention, norms, activations, Pillow's resize rows and
+//! JPEG's arithmetic.
 //!
 //! This crate knows slices. It knows no files and no models: a weight arrives as [`bytes::Bytes`] with a [`Format`] and a shape.
 //!
@@ -7,7 +8,7 @@
 //! * [`Kernels`]: one table of functions for each instruction set, chosen once at run time.
 //! * [`Linear`]: a weight matrix packed for such a table, with its bias and the fused [`Epilogue`].
 //! * [`Activations`]: the left-hand side of a linear, quantized in the same pass as the LayerNorm that makes it.
-//! * [`attention`], [`resize`].
+//! * [`attention`], [`resize`], [`jpeg`].
 //!
 //! # Order of summation
 //! Every sum of floats in this crate has one order, whatever the instruction set, the batch and the number of threads: a product of floats in
@@ -23,6 +24,7 @@ pub mod attention;
 mod disjoint;
 mod format;
 pub mod isa;
+pub mod jpeg;
 mod linear;
 mod math;
 mod packed;

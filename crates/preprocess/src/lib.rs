@@ -26,17 +26,17 @@ mod spec;
 
 pub use edgeclip_kernels::resize::Filter;
 
-pub use crate::decode::{Format, Options, decode};
+pub use crate::decode::{Decode, Format, Options, decode, decode_for};
 pub use crate::error::Error;
 pub use crate::picture::{Mode, Picture};
 pub use crate::pixels::Pixels;
 pub use crate::spec::{CropRule, Resize, Spec};
 
-/// [`decode`] and [`Spec::crop`] in one: a file's bytes to the crop that an image tower takes.
+/// [`decode_for`] and [`Spec::crop`] in one: a file's bytes to the crop that an image tower takes.
 ///
 /// # Errors
-/// Those of [`decode`] and [`Spec::crop`].
+/// Those of [`decode_for`] and [`Spec::crop`].
 pub fn preprocess(bytes: &[u8], spec: &Spec, options: &Options) -> Result<Pixels, Error> {
     spec.validate()?;
-    spec.crop(&decode(bytes, options)?)
+    decode::crop(bytes, spec, options)
 }

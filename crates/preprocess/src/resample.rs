@@ -23,7 +23,7 @@ pub(crate) struct Target {
 }
 
 /// Rows that are resized horizontally before they are added up vertically: few enough for the cache.
-const BAND: usize = 16;
+pub(crate) const BAND: usize = 16;
 
 /// Largest table of weights of one axis.
 const MAX_TAPS_BYTES: usize = 256 << 20;
@@ -41,13 +41,13 @@ pub(crate) fn resize_to_rgb(picture: &Picture, filter: Filter, target: &Target) 
     };
     Ok(match picture.samples() {
         // Pillow resizes these by nearest neighbour, whatever the filter.
-        Samples::Bilevel(x) => pick(picture, x, 1, target).iter().flat_map(|&v| [v; 3]).collect(),
+        Samples::Bilevel(x) => to_rgb(1, pick(picture, x, 1, target)),
         Samples::P(x, palette) => pick(picture, x, 1, target).iter().flat_map(|&i| palette[usize::from(i)]).collect(),
-        Samples::L(x) => resize(x, 1, false)?.iter().flat_map(|&v| [v; 3]).collect(),
+        Samples::L(x) => to_rgb(1, resize(x, 1, false)?),
         Samples::La(x) => resize(x, 2, true)?.as_chunks::<2>().0.iter().flat_map(|&[v, _]| [v; 3]).collect(),
-        Samples::Rgb(x) => resize(x, 3, false)?,
+        Samples::Rgb(x) => to_rgb(3, resize(x, 3, false)?),
         Samples::Rgba(x) => resize(x, 4, true)?.as_chunks::<4>().0.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect(),
-        Samples::Cmyk(x) => resize(x, 4, false)?.as_chunks::<4>().0.iter().flat_map(|&ink| cmyk_to_rgb(ink)).collect(),
+        Samples::Cmyk(x) => to_rgb(4, resize(x, 4, false)?),
         Samples::I16(x) => {
             let grey = match filter {
                 Filter::Nearest => pick(picture, x, 1, target),
@@ -57,6 +57,15 @@ pub(crate) fn resize_to_rgb(picture: &Picture, filter: Filter, target: &Target) 
             grey.iter().flat_map(|&v| [v.min(255) as u8; 3]).collect()
         }
     })
+}
+
+/// Samples of grey, colours or inks as RGB.
+fn to_rgb(channels: usize, samples: Vec<u8>) -> Vec<u8> {
+    match channels {
+        1 => samples.iter().flat_map(|&v| [v; 3]).collect(),
+        4 => samples.as_chunks::<4>().0.iter().flat_map(|&ink| cmyk_to_rgb(ink)).collect(),
+        _ => samples,
+    }
 }
 
 /// Nearest neighbour.
@@ -76,14 +85,14 @@ fn pick<T: Copy + Default>(picture: &Picture, samples: &[T], channels: usize, ta
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Alpha {
+pub(crate) enum Alpha {
     None,
     /// The last channel is alpha; the others are premultiplied for the resize.
     Last,
 }
 
 /// A sample type with Pillow's arithmetic for it.
-trait Sample: Copy + Default {
+pub(crate) trait Sample: Copy + Default {
     type Weight: Copy;
     type Sum: Copy + Default;
     fn taps(taps: Taps<f64>) -> Taps<Self::Weight>;
@@ -180,7 +189,7 @@ fn cmyk_to_rgb([c, m, y, k]: [u8; 4]) -> [u8; 3] {
 
 /// The window of one axis: weights, or none where the side stays as it is and the reference skips the pass.
 fn axis<S: Sample>(
-    picture: &Picture,
+    (width, height): (usize, usize),
     input: usize,
     output: usize,
     window: &Range<usize>,
@@ -191,7 +200,7 @@ fn axis<S: Sample>(
     }
     let bytes = resize::taps_per_sample(input, output, filter).saturating_mul(window.len()).saturating_mul(size_of::<f64>());
     if bytes > MAX_TAPS_BYTES {
-        return Err(Error::TooElongated { width: picture.width(), height: picture.height() });
+        return Err(Error::TooElongated { width, height });
     }
     Ok(Some(S::taps(Taps::new(input, output, filter, window.clone()))))
 }
@@ -205,42 +214,117 @@ fn window<S: Sample>(
     filter: Filter,
     target: &Target,
 ) -> Result<Vec<S>, Error> {
-    let kernels = Kernels::best();
-    let horizontal = axis::<S>(picture, picture.width(), target.width, &target.columns, filter)?;
-    let vertical = axis::<S>(picture, picture.height(), target.height, &target.rows, filter)?;
-    if let (Some(horizontal), Some(vertical)) = (&horizontal, &vertical)
-        && vertical_first(picture, target)
-    {
-        return Ok(window_vertical_first::<S>(kernels, picture.width(), samples, channels, alpha, horizontal, vertical));
+    let sides = (picture.width(), picture.height());
+    let passes = Passes::<S>::new(sides, filter, target)?;
+    if let Passes { horizontal: Some(horizontal), vertical: Some(vertical), vertical_first: true } = &passes {
+        return Ok(window_vertical_first::<S>(Kernels::best(), sides.0, samples, channels, alpha, horizontal, vertical));
     }
-    let columns = horizontal.as_ref().map_or(target.columns.clone(), Taps::input);
-    let rows = vertical.as_ref().map_or(target.rows.clone(), Taps::input);
-    let row_len = target.columns.len() * channels;
-    let mut out = vec![S::default(); target.rows.len() * row_len];
-    let mut sums = vec![S::Sum::default(); if vertical.is_some() { out.len() } else { 0 }];
-    let stride = picture.width() * channels;
-    let used = columns.start * channels..columns.end * channels;
-    let mut scratch = vec![S::default(); if alpha == Alpha::Last { ROWS.min(rows.len()) * stride } else { 0 }];
-    let mut band = vec![S::default(); BAND * row_len];
-    // The first output row that is not finished yet.
-    let mut first = 0;
-    let mut start = rows.start;
-    while start < rows.end {
-        let end = rows.end.min(start + BAND);
-        for (y, resized) in (start..end).step_by(ROWS).zip(band.chunks_mut(ROWS * row_len)) {
-            let count = ROWS.min(end - y);
-            let mut source = Band { samples: &samples[y * stride..], stride };
-            if alpha == Alpha::Last {
-                for (row, premultiplied) in source.samples.chunks_exact(stride).zip(scratch.chunks_exact_mut(stride)).take(count)
-                {
+    let stride = sides.0 * channels;
+    let mut stream = Stream::new(sides.0, channels, alpha, passes, target);
+    for start in stream.rows.clone().step_by(BAND) {
+        stream.add(start, Band { samples: &samples[start * stride..], stride }, BAND.min(stream.rows.end - start));
+    }
+    Ok(stream.finish())
+}
+
+/// The weights of both passes.
+struct Passes<S: Sample> {
+    horizontal: Option<Taps<S::Weight>>,
+    vertical: Option<Taps<S::Weight>>,
+    /// Of two passes.
+    vertical_first: bool,
+}
+
+impl<S: Sample> Passes<S> {
+    fn new(sides: (usize, usize), filter: Filter, target: &Target) -> Result<Passes<S>, Error> {
+        let horizontal = axis::<S>(sides, sides.0, target.width, &target.columns, filter)?;
+        let vertical = axis::<S>(sides, sides.1, target.height, &target.rows, filter)?;
+        let vertical_first = horizontal.is_some() && vertical.is_some() && vertical_first(sides, target);
+        Ok(Passes { horizontal, vertical, vertical_first })
+    }
+}
+
+/// The part of a picture that is wanted, from its rows as they come, from the top down.
+pub(crate) struct Stream<S: Sample> {
+    kernels: &'static Kernels,
+    channels: usize,
+    alpha: Alpha,
+    passes: Passes<S>,
+    /// The columns and rows that count.
+    columns: Range<usize>,
+    rows: Range<usize>,
+    /// Samples of a row of the part.
+    row_len: usize,
+    out: Vec<S>,
+    sums: Vec<S::Sum>,
+    /// Premultiplied rows.
+    scratch: Vec<S>,
+    /// Rows that are resized horizontally.
+    band: Vec<S>,
+    /// The first output row that is not finished yet.
+    first: usize,
+}
+
+impl Stream<u8> {
+    /// Of opaque samples of 8 bits; none where the reference wants another order of passes, or none.
+    pub(crate) fn of(sides: (usize, usize), channels: usize, filter: Filter, target: &Target) -> Option<Stream<u8>> {
+        let passes =
+            Passes::new(sides, filter, target).ok().filter(|passes| filter != Filter::Nearest && !passes.vertical_first)?;
+        Some(Stream::new(sides.0, channels, Alpha::None, passes, target))
+    }
+
+    /// The part as RGB.
+    pub(crate) fn finish_rgb(self) -> Vec<u8> {
+        to_rgb(self.channels, self.finish())
+    }
+}
+
+impl<S: Sample> Stream<S> {
+    fn new(width: usize, channels: usize, alpha: Alpha, passes: Passes<S>, target: &Target) -> Stream<S> {
+        let columns = passes.horizontal.as_ref().map_or(target.columns.clone(), Taps::input);
+        let rows = passes.vertical.as_ref().map_or(target.rows.clone(), Taps::input);
+        let row_len = target.columns.len() * channels;
+        let len = target.rows.len() * row_len;
+        Stream {
+            kernels: Kernels::best(),
+            channels,
+            alpha,
+            row_len,
+            out: vec![S::default(); len],
+            sums: vec![S::Sum::default(); if passes.vertical.is_some() { len } else { 0 }],
+            scratch: vec![S::default(); if alpha == Alpha::Last { ROWS.min(rows.len()) * width * channels } else { 0 }],
+            band: vec![S::default(); BAND * row_len],
+            first: 0,
+            columns,
+            rows,
+            passes,
+        }
+    }
+
+    /// The columns and rows of the source that count.
+    pub(crate) fn source(&self) -> (Range<usize>, Range<usize>) {
+        (self.columns.clone(), self.rows.clone())
+    }
+
+    /// Adds `count` rows from `start` on, no more than [`BAND`], which come behind those before.
+    pub(crate) fn add(&mut self, start: usize, source: Band<'_, S>, count: usize) {
+        let (channels, row_len, stride) = (self.channels, self.row_len, source.stride);
+        let used = self.columns.start * channels..self.columns.end * channels;
+        let end = start + count;
+        for (y, resized) in (0..count).step_by(ROWS).zip(self.band.chunks_mut(ROWS * row_len)) {
+            let count = ROWS.min(count - y);
+            let mut source = Band { samples: &source.samples[y * stride..], stride };
+            if self.alpha == Alpha::Last {
+                let rows = source.samples.chunks_exact(stride).zip(self.scratch.chunks_exact_mut(stride));
+                for (row, premultiplied) in rows.take(count) {
                     premultiplied[used.clone()].copy_from_slice(&row[used.clone()]);
                     S::premultiply(&mut premultiplied[used.clone()], channels);
                 }
-                source.samples = &scratch;
+                source.samples = &self.scratch;
             }
             let resized = &mut resized[..count * row_len];
-            match &horizontal {
-                Some(taps) => S::horizontal(kernels, source, channels, taps, resized),
+            match &self.passes.horizontal {
+                Some(taps) => S::horizontal(self.kernels, source, channels, taps, resized),
                 None => {
                     for (row, resized) in source.samples.chunks_exact(stride).zip(resized.chunks_exact_mut(row_len)) {
                         resized.copy_from_slice(&row[used.clone()]);
@@ -248,42 +332,43 @@ fn window<S: Sample>(
                 }
             }
         }
-        match &vertical {
-            None => out[(start - rows.start) * row_len..(end - rows.start) * row_len]
-                .copy_from_slice(&band[..(end - start) * row_len]),
-            Some(taps) => {
-                for (i, span) in taps.spans().iter().enumerate().skip(first) {
-                    if span.start >= end {
-                        break;
-                    }
-                    // The part of the band that this output row takes, and its weights.
-                    let (from, to) = (span.start.max(start), (span.start + span.len).min(end));
-                    if from >= to {
-                        continue;
-                    }
-                    let weights = &taps.weights(i)[from - span.start..to - span.start];
-                    let rows = Band { samples: &band[(from - start) * row_len..], stride: row_len };
-                    S::vertical(kernels, rows, weights, &mut sums[i * row_len..][..row_len]);
-                }
-                first += taps.spans()[first..].iter().take_while(|s| s.start + s.len <= end).count();
+        let Some(taps) = &self.passes.vertical else {
+            let first = (start - self.rows.start) * row_len;
+            self.out[first..][..count * row_len].copy_from_slice(&self.band[..count * row_len]);
+            return;
+        };
+        for (i, span) in taps.spans().iter().enumerate().skip(self.first) {
+            if span.start >= end {
+                break;
             }
+            // The part of the band that this output row takes, and its weights.
+            let (from, to) = (span.start.max(start), (span.start + span.len).min(end));
+            if from >= to {
+                continue;
+            }
+            let weights = &taps.weights(i)[from - span.start..to - span.start];
+            let rows = Band { samples: &self.band[(from - start) * row_len..], stride: row_len };
+            S::vertical(self.kernels, rows, weights, &mut self.sums[i * row_len..][..row_len]);
         }
-        start = end;
+        self.first += taps.spans()[self.first..].iter().take_while(|s| s.start + s.len <= end).count();
     }
-    if vertical.is_some() {
-        S::round(&sums, &mut out);
+
+    fn finish(mut self) -> Vec<S> {
+        if self.passes.vertical.is_some() {
+            S::round(&self.sums, &mut self.out);
+        }
+        if self.alpha == Alpha::Last {
+            S::divide(&mut self.out, self.channels);
+        }
+        self.out
     }
-    if alpha == Alpha::Last {
-        S::divide(&mut out, channels);
-    }
-    Ok(out)
 }
 
 /// Whether the reference runs the vertical pass first: Pillow 13.0.0 does where the height loses more than twice what the width loses
 /// (python-pillow/Pillow pull request 9549; the rule was found by trying 700 sizes). Older Pillows never do.
-fn vertical_first(picture: &Picture, target: &Target) -> bool {
+fn vertical_first(sides: (usize, usize), target: &Target) -> bool {
     let loss = |from: usize, to: usize| from as i64 - to as i64;
-    let (width, height) = (loss(picture.width(), target.width), loss(picture.height(), target.height));
+    let (width, height) = (loss(sides.0, target.width), loss(sides.1, target.height));
     height > 0 && height > 2 * width
 }
 

@@ -86,15 +86,19 @@ impl Spec {
     pub fn crop(&self, picture: &Picture) -> Result<Pixels, Error> {
         self.validate()?;
         let (width, height) = (picture.width(), picture.height());
-        let (resized_width, resized_height) = self.resized(width, height).ok_or(Error::TooElongated { width, height })?;
-        let target = resample::Target {
-            width: resized_width,
-            height: resized_height,
-            columns: self.window(resized_width),
-            rows: self.window(resized_height),
-        };
+        let target = self.target(width, height).ok_or(Error::TooElongated { width, height })?;
         let crop = resample::resize_to_rgb(picture, self.filter, &target)?;
         Pixels::from_crop(self.size, crop, self.mean, self.std)
+    }
+
+    /// What makes the crop from rows of opaque samples of 8 bits as they come, if anything does.
+    pub(crate) fn stream(&self, sides: (usize, usize), channels: usize) -> Option<resample::Stream<u8>> {
+        resample::Stream::of(sides, channels, self.filter, &self.target(sides.0, sides.1)?)
+    }
+
+    fn target(&self, width: usize, height: usize) -> Option<resample::Target> {
+        let (width, height) = self.resized(width, height)?;
+        Some(resample::Target { width, height, columns: self.window(width), rows: self.window(height) })
     }
 
     /// Sides of the whole resized picture, which is never made.

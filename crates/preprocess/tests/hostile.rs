@@ -1,6 +1,6 @@
 //! Files that are cut, corrupt, absurd or no pictures: a clear error each, no panic, no memory for pixels that are not there.
 
-use edgeclip_preprocess::{Error, Format, Options, Picture, Resize, Spec, decode, preprocess};
+use edgeclip_preprocess::{Decode, Error, Format, Options, Picture, Resize, Spec, decode, preprocess};
 
 fn picture(name: &str) -> Vec<u8> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/pictures").join(name);
@@ -107,6 +107,11 @@ const SAMPLES: [&str; 18] = [
     "p.tif",
 ];
 
+/// Options that a small crop decodes a JPEG at a reduced size with.
+fn fast(options: &Options) -> Options {
+    Options { decode: Decode::Fast, ..options.clone() }
+}
+
 /// Cut anywhere in its first nine tenths, a file is an error.
 #[test]
 fn cut_files_are_errors() {
@@ -117,6 +122,11 @@ fn cut_files_are_errors() {
         let upto = if name.starts_with("animated") { whole.len() / 4 } else { whole.len() * 9 / 10 };
         for step in 0..60 {
             let cut = upto * step / 60;
+            assert_eq!(
+                preprocess(&whole[..cut], &Spec::openai(8), &fast(&Options::default())).err(),
+                decode(&whole[..cut], &Options::default()).err(),
+                "{name} cut at {cut}"
+            );
             match decode(&whole[..cut], &Options::default()) {
                 Err(error) => assert!(!error.to_string().contains('\n'), "{name} cut at {cut}: {error}"),
                 Ok(_) => panic!("{name} cut at {cut} of {} passes for whole", whole.len()),
@@ -146,7 +156,11 @@ fn corrupt_files_do_not_panic() {
                 let at = random(range);
                 bytes[at] = [0, 0xff, 0x7f, 0x80, random(256) as u8][random(5)];
             }
-            if let Ok(picture) = decode(&bytes, &options) {
+            let picture = decode(&bytes, &options);
+            // What is skipped is damaged all the same.
+            let reduced = preprocess(&bytes, &Spec::openai(8), &fast(&options));
+            assert_eq!(reduced.err(), picture.as_ref().err().cloned(), "{name}, round {round}");
+            if let Ok(picture) = picture {
                 assert!(picture.width() * picture.height() <= 1 << 20, "{name}, round {round}");
                 Spec::openai(8).crop(&picture).expect("a decoded picture can be cropped");
             }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Args;
-use edgeclip::{Clip, Observer, Overlong, Phase, Pixels, Stage, TokenBatch, Tokenizer, Tower};
+use edgeclip::{Clip, Observer, Overlong, Phase, PictureOptions, Pixels, Stage, TokenBatch, Tokenizer, Tower};
 use serde_json::{Value, json};
 
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
         sink::Sink,
         table::{Align, bytes, table},
     },
+    pictures::ReadArgs,
 };
 
 /// Measure how fast a model is on this machine
@@ -46,6 +47,8 @@ pub(crate) struct BenchArgs {
     /// JSON instead of text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    read: ReadArgs,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -74,7 +77,7 @@ pub(crate) fn run(args: BenchArgs, console: &Console) -> Result<()> {
     let start = Instant::now();
     let model = args.model.load(console)?;
     let open = start.elapsed();
-    let bench = Bench { clip: &model.clip, seconds: args.seconds };
+    let bench = Bench { clip: &model.clip, options: args.read.options(), seconds: args.seconds };
     let picture = match &args.picture {
         Some(path) => {
             model.require(Tower::Image)?;
@@ -83,7 +86,7 @@ pub(crate) fn run(args: BenchArgs, console: &Console) -> Result<()> {
         }
         None => None,
     };
-    let inputs = Inputs::new(&model.clip, picture.as_deref())
+    let inputs = Inputs::new(&model.clip, picture.as_deref(), &bench.options)
         .with_context(|| args.picture.as_deref().unwrap_or(model.clip.path()).display().to_string())?;
     let (text, mut json) = match args.profile {
         true => bench.profiles(&inputs)?,
@@ -94,6 +97,9 @@ pub(crate) fn run(args: BenchArgs, console: &Console) -> Result<()> {
     if args.json {
         for (key, value) in head.1 {
             json[key] = value;
+        }
+        if let Some(decode) = args.read.policy() {
+            json["decode"] = decode.into();
         }
         sink.write_json(&json)?;
     } else {
@@ -147,11 +153,11 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn new(clip: &Clip, picture: Option<&[u8]>) -> Result<Self> {
+    fn new(clip: &Clip, picture: Option<&[u8]>, options: &PictureOptions) -> Result<Self> {
         let config = clip.config();
         let picture = match (&config.image, picture) {
             (None, _) => None,
-            (Some(_), Some(bytes)) => Some(clip.preprocess(bytes)?),
+            (Some(_), Some(bytes)) => Some(clip.preprocess_with(bytes, options)?),
             (Some(image), None) => {
                 let spec = &image.preprocessing;
                 let values = 3 * spec.size as usize * spec.size as usize;
@@ -197,6 +203,7 @@ impl Times {
 
 struct Bench<'a> {
     clip: &'a Clip,
+    options: PictureOptions,
     seconds: Duration,
 }
 
@@ -236,7 +243,7 @@ impl Bench<'_> {
             Ok(())
         };
         if let Some(bytes) = picture {
-            measure("preprocessing", 1, &mut || Ok(self.clip.preprocess(bytes).map(drop)?))?;
+            measure("preprocessing", 1, &mut || Ok(self.clip.preprocess_with(bytes, &self.options).map(drop)?))?;
         }
         for &n in pictures {
             let batch = vec![inputs.picture.clone().context("there is no picture")?; n];

@@ -78,6 +78,9 @@ enum Format {
 struct Classified<'a> {
     input: &'a str,
     model: &'a Origin,
+    /// How the picture was decoded, if not as by the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decode: Option<&'static str>,
     labels: Vec<Ranked<'a>>,
 }
 
@@ -107,7 +110,7 @@ pub(crate) fn run(args: ClassifyArgs, console: &Console) -> Result<()> {
     let job = PictureJob { clip: &model.clip, options: args.read.options(), batch: &args.batch, console };
     job.encode(&inputs::expand(&args.pictures), |_, input, vector| {
         let labels = rank(&model, &classifier, vector, args.top_k.get())?;
-        let classified = Classified { input: &input.label, model: &model.origin, labels };
+        let classified = Classified { input: &input.label, model: &model.origin, decode: args.read.policy(), labels };
         if args.format == Format::Text && !std::mem::take(&mut first) {
             writeln!(sink)?;
         }

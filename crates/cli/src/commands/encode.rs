@@ -124,7 +124,7 @@ pub(crate) fn run(args: EncodeArgs, console: &Console) -> Result<()> {
 
 fn image(args: &ImageArgs, console: &Console) -> Result<()> {
     let model = args.common.model.load(console)?;
-    let mut writer = args.common.writer(&model, Tower::Image)?;
+    let mut writer = args.common.writer(&model, Tower::Image)?.with_decode(args.read.policy());
     let job = PictureJob { clip: &model.clip, options: args.read.options(), batch: &args.common.batch, console };
     job.encode(&inputs::expand(&args.paths), |_, input, vector| {
         args.common.write(&mut writer, &input.label, vector)?;

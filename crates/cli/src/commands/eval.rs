@@ -132,7 +132,11 @@ pub(crate) fn run(args: EvalArgs, console: &Console) -> Result<()> {
             json!({"file": file, "model": score.origin, "pictures": score.pictures, "texts": score.texts, "scores": values})
         };
         let models: Vec<_> = scores.iter().map(model).collect();
-        sink.write_json(&json!({"task": task.column(), "models": models}))?;
+        let mut report = json!({"task": task.column(), "models": models});
+        if let Some(decode) = args.read.policy() {
+            report["decode"] = decode.into();
+        }
+        sink.write_json(&report)?;
     } else {
         sink.write_all(text(task, &scores).as_bytes())?;
     }

@@ -93,7 +93,10 @@ pub(crate) fn run(args: SimilarityArgs, console: &Console) -> Result<()> {
     let mut sink = Sink::open(None)?;
     match args.format {
         Format::Json => {
-            let matrix = json!({"model": model.origin, "rows": rows.labels, "columns": columns.labels, "cosines": cosines});
+            let mut matrix = json!({"model": model.origin, "rows": rows.labels, "columns": columns.labels, "cosines": cosines});
+            if let Some(decode) = args.read.policy() {
+                matrix["decode"] = decode.into();
+            }
             serde_json::to_writer(&mut sink, &matrix).map_err(std::io::Error::from)?;
             sink.write_all(b"\n")?;
         }

@@ -17,11 +17,11 @@ use crate::model::Origin;
 /// The form of vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// One array of records {input, model, tower, normalized, embedding}
+    /// One array of records {input, model, tower, normalized, embedding}; with --decode fast they have decode, too
     Json,
     /// One such record a line, written as soon as it is there
     Jsonl,
-    /// The same in columns: input, model.name, model.type, model.content_id, tower, normalized, embedding.0, embedding.1, ...
+    /// The same in columns: input, model.name, model.type, model.content_id, tower, normalized, (decode,) embedding.0, embedding.1, ...
     Csv,
     /// NumPy array of f32, [inputs, dimensions], nothing else; inputs that failed have no row
     Npy,
@@ -34,6 +34,9 @@ struct Record<'a> {
     model: &'a Origin,
     tower: &'static str,
     normalized: bool,
+    /// How pictures were decoded, if not as by the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decode: Option<&'static str>,
     embedding: &'a [f32],
 }
 
@@ -44,6 +47,7 @@ pub(crate) struct Writer {
     model: Origin,
     tower: Tower,
     normalized: bool,
+    decode: Option<&'static str>,
     dim: usize,
     written: usize,
     array: Array,
@@ -56,11 +60,28 @@ impl Writer {
         if format == Format::Npy && matches!(sink, Sink::Stdout(_)) && std::io::stdout().is_terminal() {
             bail!("npy is binary and standard output is a terminal; give --output FILE.npy or redirect it");
         }
-        Ok(Self { sink, format, model, tower, normalized, dim, written: 0, array: Array::default(), held: Vec::new() })
+        Ok(Self {
+            sink,
+            format,
+            model,
+            tower,
+            normalized,
+            decode: None,
+            dim,
+            written: 0,
+            array: Array::default(),
+            held: Vec::new(),
+        })
+    }
+
+    /// Each record says how its picture was decoded, if that is not as by the reference.
+    pub(crate) fn with_decode(self, decode: Option<&'static str>) -> Self {
+        Self { decode, ..self }
     }
 
     pub(crate) fn write(&mut self, input: &str, embedding: &[f32]) -> Result<()> {
-        let record = Record { input, model: &self.model, tower: self.tower.name(), normalized: self.normalized, embedding };
+        let (tower, normalized) = (self.tower.name(), self.normalized);
+        let record = Record { input, model: &self.model, tower, normalized, decode: self.decode, embedding };
         let sink = &mut self.sink;
         match self.format {
             Format::Json => self.array.item(sink, &record)?,
@@ -68,7 +89,7 @@ impl Writer {
             Format::Csv => {
                 let mut csv = csv::WriterBuilder::new().from_writer(&mut *sink);
                 if self.written == 0 {
-                    write_header(&mut csv, self.dim)?;
+                    write_header(&mut csv, self.decode.is_some(), self.dim)?;
                 }
                 csv.write_field(record.input)?;
                 csv.write_field(&self.model.name)?;
@@ -76,6 +97,9 @@ impl Writer {
                 csv.write_field(self.model.content_id.as_deref().unwrap_or(""))?;
                 csv.write_field(record.tower)?;
                 csv.write_field(record.normalized.to_string())?;
+                if let Some(decode) = record.decode {
+                    csv.write_field(decode)?;
+                }
                 for value in embedding {
                     csv.write_field(value.to_string())?;
                 }
@@ -97,7 +121,9 @@ impl Writer {
     pub(crate) fn finish(mut self) -> Result<()> {
         match self.format {
             Format::Json => self.array.end(&mut self.sink)?,
-            Format::Csv if self.written == 0 => write_header(&mut csv::Writer::from_writer(&mut self.sink), self.dim)?,
+            Format::Csv if self.written == 0 => {
+                write_header(&mut csv::Writer::from_writer(&mut self.sink), self.decode.is_some(), self.dim)?;
+            }
             Format::Csv | Format::Jsonl => {}
             Format::Npy => npy::write(&mut self.sink, &[self.written, self.dim], &self.held)?,
         }
@@ -105,9 +131,12 @@ impl Writer {
     }
 }
 
-fn write_header<W: Write>(csv: &mut csv::Writer<W>, dim: usize) -> Result<()> {
+fn write_header<W: Write>(csv: &mut csv::Writer<W>, decode: bool, dim: usize) -> Result<()> {
     for column in ["input", "model.name", "model.type", "model.content_id", "tower", "normalized"] {
         csv.write_field(column)?;
+    }
+    if decode {
+        csv.write_field("decode")?;
     }
     for i in 0..dim {
         csv.write_field(format!("embedding.{i}"))?;

@@ -1,6 +1,7 @@
 //! AVX2 and FMA, without dot products of bytes. For weights of 8 bits both sides are widened to 16, whose products `vpmaddwd` sums in pairs,
 //! exactly, for every value. Weights of 4 bits are the unsigned side of `vpmaddubsw`, whose sums of 16 bits hold a whole group.
 
+pub(super) mod jpeg;
 pub(super) mod resize;
 
 use std::{arch::x86_64::*, array};
@@ -38,6 +39,10 @@ pub(super) static KERNELS: Kernels = Kernels {
     sum_products: rows::sum_products,
     horizontal_u8: resize::horizontal_u8,
     vertical_u8: resize::vertical_u8,
+    transform: jpeg::transform,
+    double: jpeg::double,
+    double_both: jpeg::double_both,
+    rgb: jpeg::rgb,
 };
 
 /// Tiles of floats, also for the sets above this one whose vectors are as long.

@@ -36,6 +36,10 @@ pub(super) static KERNELS: Kernels = Kernels {
     sum_products: rows::sum_products,
     horizontal_u8: avx2::resize::horizontal_u8,
     vertical_u8: avx2::resize::vertical_u8,
+    transform: avx2::jpeg::transform,
+    double: avx2::jpeg::double,
+    double_both: avx2::jpeg::double_both,
+    rgb: avx2::jpeg::rgb,
 };
 
 /// # Safety

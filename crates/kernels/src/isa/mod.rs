@@ -13,6 +13,7 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
+mod jpeg;
 pub(crate) mod lanes;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
@@ -27,6 +28,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{
     Norm,
+    jpeg::Block,
     resize::{Band, Taps},
 };
 
@@ -196,6 +198,14 @@ pub struct Kernels {
     pub(crate) horizontal_u8: fn(Band<'_, u8>, usize, &Taps<i32>, &mut [u8]),
     /// `(band, weights, sums)`: adds rows of 8-bit samples to the sums of one; see [`crate::resize::vertical_u8`].
     pub(crate) vertical_u8: fn(Band<'_, u8>, &[i32], &mut [i32]),
+    /// `(side, blocks, table, out, stride)`: JPEG's inverse transform of a row of blocks; see [`crate::jpeg::transform`].
+    pub(crate) transform: fn(usize, &[Block], &[u16; 64], &mut [u8], usize),
+    /// `(row, out)`: twice the columns; see [`crate::jpeg::double`].
+    pub(crate) double: fn(&[u8], &mut [u8]),
+    /// `(near, far, out)`: twice the rows and columns; see [`crate::jpeg::double_both`].
+    pub(crate) double_both: fn(&[u8], &[u8], &mut [u8]),
+    /// `([y, cb, cr], out)`; see [`crate::jpeg::rgb`].
+    pub(crate) rgb: fn([&[u8]; 3], &mut [u8]),
 }
 
 impl Kernels {

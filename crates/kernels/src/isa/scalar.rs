@@ -1,5 +1,7 @@
 //! The plain loops: the definition of every tile, and what runs where there is nothing better.
 
+pub(super) mod jpeg;
+
 use std::array;
 
 use super::{
@@ -28,6 +30,10 @@ pub(super) static KERNELS: Kernels = Kernels {
     sum_products: rows::sum_products::<Plain>,
     horizontal_u8,
     vertical_u8,
+    transform: jpeg::transform,
+    double: jpeg::double,
+    double_both: jpeg::double_both,
+    rgb: jpeg::rgb,
 };
 
 const COLUMNS: usize = 16;

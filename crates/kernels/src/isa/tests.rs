@@ -4,6 +4,8 @@ mod attention;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod encoding;
 #[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod jpeg;
+#[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod resize;
 #[cfg(all(unix, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod rows;

@@ -14,7 +14,7 @@ mod webp;
 use std::fmt;
 
 use crate::picture::Samples;
-use crate::{Error, Picture};
+use crate::{Error, Picture, Pixels, Spec};
 
 /// The formats that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,12 +77,25 @@ pub struct Options {
     /// Largest width times height. A pixel takes up to 12 bytes while its picture is decoded
     /// (a progressive JPEG of four components; 3 to 6 for most), and 1 to 4 afterwards.
     pub max_pixels: u64,
+    /// Whether [`decode_for`] decodes all pixels of a photo. [`decode`] always does.
+    pub decode: Decode,
+}
+
+/// How much of a JPEG is decoded for a crop that has far fewer pixels than it. Other formats are not affected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Decode {
+    /// All of it: the vectors of the reference.
+    #[default]
+    Exact,
+    /// At a half, a quarter or an eighth of its sides, as long as the shorter one keeps twice what the crop has: the reference on Pillow's
+    /// `draft(None, (2 * size, 2 * size))`.
+    Fast,
 }
 
 impl Default for Options {
     /// Orientation applied; 178,956,970 pixels, above which Pillow too refuses a file as a decompression bomb.
     fn default() -> Options {
-        Options { exif: true, max_pixels: 178_956_970 }
+        Options { exif: true, max_pixels: 178_956_970, decode: Decode::Exact }
     }
 }
 
@@ -92,16 +105,63 @@ struct Decoded {
     orientation: u8,
 }
 
+impl Decoded {
+    /// The picture as it is meant to be seen, if that is wanted.
+    fn upright(self, wanted: bool) -> Picture {
+        self.picture.upright(if wanted { self.orientation } else { 1 })
+    }
+}
+
+/// What a JPEG gives for a crop.
+enum Cropped {
+    Picture(Decoded),
+    /// `[size, size, 3]`.
+    Crop(Vec<u8>),
+}
+
 /// Decodes a picture: PNG, JPEG, WebP, GIF, BMP or TIFF, by content and not by name.
 ///
 /// # Errors
 /// [`Error::UnknownFormat`], [`Error::TooManyPixels`] and [`Error::NoPixels`] before anything is decoded;
 /// [`Error::Damaged`] for files that are cut or corrupt, [`Error::Unsupported`] for what is not read.
 pub fn decode(bytes: &[u8], options: &Options) -> Result<Picture, Error> {
+    decode_at(bytes, options, None)
+}
+
+/// [`decode`] for [`Spec::crop`]: a JPEG may come out smaller than it is, as [`Options::decode`] says.
+///
+/// # Errors
+/// Those of [`decode`].
+pub fn decode_for(bytes: &[u8], spec: &Spec, options: &Options) -> Result<Picture, Error> {
+    decode_at(bytes, options, at_least(spec, options))
+}
+
+/// [`decode_for`] and [`Spec::crop`] in one, without the picture between them where that is possible: a photo's pixels are several times the memory
+/// of everything else.
+pub(crate) fn crop(bytes: &[u8], spec: &Spec, options: &Options) -> Result<Pixels, Error> {
+    if Format::of(bytes) != Some(Format::Jpeg) {
+        return spec.crop(&decode(bytes, options)?);
+    }
+    match jpeg::crop(bytes, spec, options, at_least(spec, options))? {
+        Cropped::Picture(decoded) => spec.crop(&decoded.upright(options.exif)),
+        Cropped::Crop(rgb) => Pixels::from_crop(spec.size, rgb, spec.mean, spec.std),
+    }
+}
+
+/// How many pixels the shorter side of a JPEG keeps at least.
+fn at_least(spec: &Spec, options: &Options) -> Option<usize> {
+    match options.decode {
+        Decode::Exact => None,
+        Decode::Fast => Some((spec.size as usize).saturating_mul(2)),
+    }
+}
+
+/// A JPEG at a reduced size if its shorter side keeps `at_least` so many pixels then.
+fn decode_at(bytes: &[u8], options: &Options, at_least: Option<usize>) -> Result<Picture, Error> {
     let format = Format::of(bytes).ok_or_else(|| Error::UnknownFormat { start: bytes[..bytes.len().min(8)].to_vec() })?;
     let decoded = match format {
         Format::Png => png::decode(bytes, options),
-        Format::Jpeg => jpeg::decode(bytes, options),
+        Format::Jpeg => jpeg::decode(bytes, options, at_least),
         Format::WebP => webp::decode(bytes, options),
         Format::Gif => gif::decode(bytes, options),
         Format::Bmp => bmp::decode(bytes, options),
@@ -109,7 +169,7 @@ pub fn decode(bytes: &[u8], options: &Options) -> Result<Picture, Error> {
     }?;
     // Pillow turns TIFF pictures upright while it loads them, so the plain reference has them upright too.
     let upright = options.exif || format == Format::Tiff;
-    Ok(decoded.picture.upright(if upright { decoded.orientation } else { 1 }))
+    Ok(decoded.upright(upright))
 }
 
 /// The sides as `usize`, if there is a pixel and no more than the cap; every decoder asks before it allocates.

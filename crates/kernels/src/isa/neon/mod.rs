@@ -5,6 +5,7 @@ pub(crate) mod asm;
 mod dotprod;
 mod float;
 mod i8mm;
+mod jpeg;
 mod lanes;
 mod plain;
 mod resize;
@@ -34,6 +35,10 @@ const fn kernels(isa: Isa, layout: super::tile::Layout, tiles: super::tile::Tile
         sum_products: rows::sum_products::<Quad>,
         horizontal_u8: super::resize::horizontal_u8::<self::resize::Lanes>,
         vertical_u8: super::resize::vertical_u8::<self::resize::Eight>,
+        transform: super::jpeg::transform::<self::jpeg::One>,
+        double: super::jpeg::double::<self::jpeg::Rows>,
+        double_both: super::jpeg::double_both::<self::jpeg::Rows>,
+        rgb: super::jpeg::rgb::<self::jpeg::Rows>,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::resize::{Band, FRACTION_BITS, Filter, STEP, Taps, horizontal_u8, roun
 /// Input and output samples of an axis: tiny, up, down, and of more taps than there are samples.
 const AXES: [(usize, usize); 9] = [(1, 1), (1, 5), (2, 3), (5, 2), (9, 40), (40, 9), (67, 3), (100, 99), (300, 7)];
 
-fn bytes(random: &mut Random, n: usize) -> Vec<u8> {
+pub(super) fn bytes(random: &mut Random, n: usize) -> Vec<u8> {
     (0..n).map(|_| (random.next() >> 56) as u8).collect()
 }
 

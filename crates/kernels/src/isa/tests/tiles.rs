@@ -278,6 +278,7 @@ fn every_kernel_of_the_list_was_executed() {
             executed.insert(format!("{name} float {m}"));
         }
         executed.extend(rows::between_pages(kernels, &mut random).map(|kernel| format!("{name} {kernel}")));
+        executed.extend(jpeg::between_pages(kernels, &mut random).map(|kernel| format!("{name} {kernel}")));
         executed.extend(resize::between_pages(kernels, &mut random).map(|kernel| format!("{name} {kernel}")));
     }
     let (mut expected, mut absent) = (BTreeSet::new(), BTreeSet::new());
