@@ -484,8 +484,8 @@ impl fmt::Display for Error {
             ),
             Self::TargetCosine { path, tower, probe, cosine, required } => write!(
                 f,
-                "{}: not written: with all matrices of the {tower} encoder at 16 bits the probe {:?} still has a cosine of {cosine:.7} to \
-                 the source, less than the {required} asked for; ask for less, or convert to f32, which is exact",
+                "{}: not written: even with the largest types, up to f16, the {tower} encoder's vector of {:?} has a cosine of {cosine:.7} to the \
+                 source, less than the {required} asked for; ask for less, or convert to f32, which is exact",
                 path.display(),
                 probe.chars().take(SHOWN_CHARS).collect::<String>()
             ),

@@ -49,6 +49,7 @@ pub(crate) fn choose(
     progress: &dyn Progress,
 ) -> Result<usize, Error> {
     let groups: Vec<&Group> = groups.iter().filter(|group| group.tower == encoder.tower()).collect();
+    progress.begin("trying types", encoder.steps());
     let wanted = source_vectors(encoder, source)?;
     let mut trials = 0;
     // The probe that is furthest off, and its cosine.
