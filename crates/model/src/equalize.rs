@@ -175,11 +175,19 @@ impl Weights for Equalized<'_> {
             None => self.weights.tensor(name)?,
         };
         let Some(edit) = self.equalization.edit(name) else { return Ok(tensor) };
-        let (mut values, row) = (tensor.to_f32(), tensor.dims[0] as usize);
-        values.par_chunks_exact_mut(row).enumerate().for_each(|(index, values)| edit.apply(index, values));
+        let row = tensor.dims[0] as usize;
         let format = if tensor.format.is_quantized() { Format::Q8_0 } else { Format::F32 };
-        let mut bytes = vec![0; values.len() / format.block_len() * format.block_bytes()];
-        format.quantize(&values, &mut bytes);
+        let from = tensor.bytes.len() / tensor.rows();
+        let to = row / format.block_len() * format.block_bytes();
+        let mut bytes = vec![0; tensor.rows() * to];
+        bytes.par_chunks_exact_mut(to).zip(tensor.bytes.par_chunks_exact(from)).enumerate().for_each_init(
+            || vec![0f32; row],
+            |values, (index, (to, from))| {
+                tensor.format.dequantize(from, values);
+                edit.apply(index, values);
+                format.quantize(values, to);
+            },
+        );
         Ok(Tensor { format, dims: tensor.dims, bytes: bytes.into() })
     }
 
@@ -285,12 +293,17 @@ impl Finder<'_> {
         Id::bias(self.tower, piece).name()
     }
 
-    /// The values of a matrix, which is not kept.
-    fn matrix(&self, piece: Piece) -> Result<Vec<f32>, Error> {
+    /// Shows every row of a matrix, of which no more than that is in memory.
+    fn rows(&self, piece: Piece, mut show: impl FnMut(usize, &[f32])) -> Result<(), Error> {
         let name = self.weight(piece);
-        let values = self.weights.tensor(&name)?.to_f32();
+        let tensor = self.weights.tensor(&name)?;
+        let mut row = vec![0f32; tensor.dims[0] as usize];
+        for (index, bytes) in tensor.bytes.chunks_exact(tensor.bytes.len() / tensor.rows()).enumerate() {
+            tensor.format.dequantize(bytes, &mut row);
+            show(index, &row);
+        }
         self.weights.release(&name);
-        Ok(values)
+        Ok(())
     }
 
     fn block(&self, block: usize, before: &[f32], between: &[f32]) -> Result<Equalization, Error> {
@@ -321,18 +334,15 @@ impl Finder<'_> {
         }
         let mut largest = vec![0f32; gain.len()];
         for &reader in readers {
-            let matrix = self.matrix(reader)?;
-            for row in matrix.chunks_exact(gain.len()) {
+            let mut bias = match reader {
+                Piece::Projection => vec![0.0; self.weights.tensor(&self.weight(reader))?.rows()],
+                _ => self.weights.tensor(&self.bias(reader))?.to_f32(),
+            };
+            self.rows(reader, |index, row| {
                 largest.iter_mut().zip(row).for_each(|(largest, w)| *largest = largest.max(w.abs()));
-            }
+                bias[index] = (f64::from(bias[index]) + dot(row, &shift)) as f32;
+            })?;
             if all.shifted > 0 {
-                let mut bias = match reader {
-                    Piece::Projection => vec![0.0; matrix.len() / gain.len()],
-                    _ => self.weights.tensor(&self.bias(reader))?.to_f32(),
-                };
-                for (bias, row) in bias.iter_mut().zip(matrix.chunks_exact(gain.len())) {
-                    *bias = (f64::from(*bias) + dot(row, &shift)) as f32;
-                }
                 if reader == Piece::Projection {
                     all.added.push((Id::bias(self.tower, reader), bias.len() as u64));
                 }
@@ -363,20 +373,17 @@ impl Finder<'_> {
             return Ok(());
         }
         let bias = self.weights.tensor(&self.bias(value))?.to_f32();
-        let matrix = self.matrix(value)?;
-        let size = matrix.chunks_exact(channels.gain.len()).zip(&bias).map(|(row, bias)| {
+        let mut size = vec![0f32; bias.len()];
+        self.rows(value, |index, row| {
             let spread = row.iter().zip(&channels.gain).map(|(w, gain)| f64::from(w * gain).powi(2)).sum::<f64>();
-            let mean = f64::from(*bias) + dot(row, &channels.mean);
-            (spread + mean * mean).sqrt() as f32
-        });
-        let size: Vec<f32> = size.collect();
+            let mean = f64::from(bias[index]) + dot(row, &channels.mean);
+            size[index] = (spread + mean * mean).sqrt() as f32;
+        })?;
         if !has_large(&size) {
             return Ok(());
         }
         let mut largest = vec![0f32; bias.len()];
-        for row in self.matrix(out)?.chunks_exact(bias.len()) {
-            largest.iter_mut().zip(row).for_each(|(largest, w)| *largest = largest.max(w.abs()));
-        }
+        self.rows(out, |_, row| largest.iter_mut().zip(row).for_each(|(largest, w)| *largest = largest.max(w.abs())))?;
         let factors = factors(&size, &largest);
         let scaled = factors.iter().filter(|&&factor| factor != 1.0).count();
         if scaled == 0 {

@@ -23,6 +23,11 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// Rows of a matrix; 1 of a vector.
+    pub fn rows(&self) -> usize {
+        self.dims[1..].iter().product::<u64>() as usize
+    }
+
     /// All values, in the order they are stored.
     pub fn to_f32(&self) -> Vec<f32> {
         let len = self.bytes.len() / self.format.block_bytes() * self.format.block_len();
