@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use edgeclip::{Clip, Decode, PictureOptions, Pixels, Tower};
 use rayon::prelude::*;
+use serde_json::Value;
 
 use crate::{
     console::Console,
@@ -51,6 +52,13 @@ impl ReadArgs {
         match self.decode {
             DecodeArg::Exact => None,
             DecodeArg::Fast => Some("fast"),
+        }
+    }
+
+    /// Writes [`policy`](Self::policy) into a report.
+    pub(crate) fn note(&self, report: &mut Value) {
+        if let Some(decode) = self.policy() {
+            report["decode"] = decode.into();
         }
     }
 }

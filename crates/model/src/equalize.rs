@@ -114,23 +114,6 @@ impl Equalization {
         blank.equalization(&Finder { config: own, tower, weights, kernels: compute.kernels, quantized, projection_bias })
     }
 
-    /// For an encoder that is loaded from `weights`, `None` if there is nothing to do.
-    pub(crate) fn at_load(
-        config: &TowerConfig,
-        tower: Tower,
-        weights: &dyn Weights,
-        compute: Compute,
-        blank: impl FnOnce() -> Result<Blank, Error>,
-    ) -> Result<Option<Self>, Error> {
-        if !weights.is_quantized() || weights.is_equalized() {
-            return Ok(None);
-        }
-        let quantized = |name: &str| weights.tensor(name).is_ok_and(|tensor| tensor.format.is_quantized());
-        let (kernels, quantized) = (compute.kernels, &quantized);
-        let found = blank()?.equalization(&Finder { config, tower, weights, kernels, quantized, projection_bias: true })?;
-        Ok((!found.is_empty()).then_some(found))
-    }
-
     /// The edit of the tensor of this name.
     pub fn edit(&self, name: &str) -> Option<&Edit> {
         self.edits.get(name)
@@ -153,6 +136,30 @@ impl Equalization {
         self.shifted += other.shifted;
         self.scaled += other.scaled;
     }
+}
+
+/// Loads an encoder, and once more with its outlier channels moved if there are any and nobody did it when the weights were quantized.
+pub(crate) fn load<T>(
+    config: &TowerConfig,
+    tower: Tower,
+    weights: &dyn Weights,
+    compute: Compute,
+    load: impl Fn(&dyn Weights) -> Result<T, Error>,
+    blank: impl FnOnce(&T) -> Result<Blank, Error>,
+) -> Result<T, Error> {
+    let loaded = load(weights)?;
+    if !weights.is_quantized() || weights.is_equalized() {
+        return Ok(loaded);
+    }
+    let quantized = |name: &str| weights.tensor(name).is_ok_and(|tensor| tensor.format.is_quantized());
+    let finder = Finder { config, tower, weights, kernels: compute.kernels, quantized: &quantized, projection_bias: true };
+    let equalization = blank(&loaded)?.equalization(&finder)?;
+    if equalization.is_empty() {
+        return Ok(loaded);
+    }
+    // Two of them would not have room on a small machine.
+    drop(loaded);
+    load(&Equalized { weights, equalization: &equalization })
 }
 
 /// Weights with an [`Equalization`]: quantized matrices that it edits are quantized anew as q8_0, others become f32.
@@ -178,7 +185,7 @@ impl Weights for Equalized<'_> {
         let row = tensor.dims[0] as usize;
         let format = if tensor.format.is_quantized() { Format::Q8_0 } else { Format::F32 };
         let from = tensor.bytes.len() / tensor.rows();
-        let to = row / format.block_len() * format.block_bytes();
+        let to = format.row_bytes(row).expect("quantized rows are whole blocks of 32");
         let mut bytes = vec![0; tensor.rows() * to];
         bytes.par_chunks_exact_mut(to).zip(tensor.bytes.par_chunks_exact(from)).enumerate().for_each_init(
             || vec![0f32; row],
@@ -334,20 +341,22 @@ impl Finder<'_> {
         }
         let mut largest = vec![0f32; gain.len()];
         for &reader in readers {
+            if all.shifted == 0 {
+                self.rows(reader, |_, row| raise(&mut largest, row))?;
+                continue;
+            }
             let mut bias = match reader {
                 Piece::Projection => vec![0.0; self.weights.tensor(&self.weight(reader))?.rows()],
                 _ => self.weights.tensor(&self.bias(reader))?.to_f32(),
             };
             self.rows(reader, |index, row| {
-                largest.iter_mut().zip(row).for_each(|(largest, w)| *largest = largest.max(w.abs()));
+                raise(&mut largest, row);
                 bias[index] = (f64::from(bias[index]) + dot(row, &shift)) as f32;
             })?;
-            if all.shifted > 0 {
-                if reader == Piece::Projection {
-                    all.added.push((Id::bias(self.tower, reader), bias.len() as u64));
-                }
-                all.edits.insert(self.bias(reader), Edit::Values(bias));
+            if reader == Piece::Projection {
+                all.added.push((Id::bias(self.tower, reader), bias.len() as u64));
             }
+            all.edits.insert(self.bias(reader), Edit::Values(bias));
         }
         let factors = factors(&size, &largest);
         all.scaled = factors.iter().filter(|&&factor| factor != 1.0).count();
@@ -383,7 +392,7 @@ impl Finder<'_> {
             return Ok(());
         }
         let mut largest = vec![0f32; bias.len()];
-        self.rows(out, |_, row| largest.iter_mut().zip(row).for_each(|(largest, w)| *largest = largest.max(w.abs())))?;
+        self.rows(out, |_, row| raise(&mut largest, row))?;
         let factors = factors(&size, &largest);
         let scaled = factors.iter().filter(|&&factor| factor != 1.0).count();
         if scaled == 0 {
@@ -418,6 +427,11 @@ fn mean_of_rows(kernels: &Kernels, stream: &[f32], norm: NormArgs<'_>) -> Vec<f3
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+/// To the largest magnitudes of columns, another row.
+fn raise(largest: &mut [f32], row: &[f32]) {
+    largest.iter_mut().zip(row).for_each(|(largest, w)| *largest = largest.max(w.abs()));
 }
 
 fn median(values: &[f32]) -> f32 {

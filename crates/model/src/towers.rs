@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::{
     Compute, Config, Embeddings, Error, Observer, Phase, Tower, TowerConfig, Weights,
-    equalize::{Blank, Equalization, Equalized},
+    equalize::{self, Blank},
     parts::{Block, Head, ImageEmbedding, Pass, Stream, TextEmbedding, Workspace, image_config, text_config},
     plan::{Split, TextPlan},
     pool::Pool,
@@ -66,13 +66,8 @@ impl ImageTower {
             let embedding = ImageEmbedding::load(image, weights, compute)?;
             Ok(Self { embedding, body: Body::load(config, &image.tower, Tower::Image, false, weights, compute)? })
         };
-        let tower = load(weights)?;
-        let blank = || Blank::picture(&tower.embedding, tower.body.blocks.iter().map(Ok));
-        let Some(equalization) = Equalization::at_load(&image.tower, Tower::Image, weights, compute, blank)? else {
-            return Ok(tower);
-        };
-        drop(tower);
-        load(&Equalized { weights, equalization: &equalization })
+        let blank = |tower: &Self| Blank::picture(&tower.embedding, tower.body.blocks.iter().map(Ok));
+        equalize::load(&image.tower, Tower::Image, weights, compute, load, blank)
     }
 
     /// Pictures to embeddings, `[n, projection_dim]`, not normalised.
@@ -110,13 +105,8 @@ impl TextTower {
             let body = Body::load(config, &text.tower, Tower::Text, text.causal, weights, compute)?;
             Ok(Self { embedding, plans: Pool::default(), body })
         };
-        let tower = load(weights)?;
-        let blank = || Blank::text(&tower.embedding, tower.body.blocks.iter().map(Ok));
-        let Some(equalization) = Equalization::at_load(&text.tower, Tower::Text, weights, compute, blank)? else {
-            return Ok(tower);
-        };
-        drop(tower);
-        load(&Equalized { weights, equalization: &equalization })
+        let blank = |tower: &Self| Blank::text(&tower.embedding, tower.body.blocks.iter().map(Ok));
+        equalize::load(&text.tower, Tower::Text, weights, compute, load, blank)
     }
 
     /// Rows of ids to embeddings, `[n, projection_dim]`, not normalised.

@@ -98,9 +98,7 @@ pub(crate) fn run(args: BenchArgs, console: &Console) -> Result<()> {
         for (key, value) in head.1 {
             json[key] = value;
         }
-        if let Some(decode) = args.read.policy() {
-            json["decode"] = decode.into();
-        }
+        args.read.note(&mut json);
         sink.write_json(&json)?;
     } else {
         sink.write_all(format!("{}\n{text}", head.0).as_bytes())?;

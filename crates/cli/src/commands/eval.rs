@@ -133,9 +133,7 @@ pub(crate) fn run(args: EvalArgs, console: &Console) -> Result<()> {
         };
         let models: Vec<_> = scores.iter().map(model).collect();
         let mut report = json!({"task": task.column(), "models": models});
-        if let Some(decode) = args.read.policy() {
-            report["decode"] = decode.into();
-        }
+        args.read.note(&mut report);
         sink.write_json(&report)?;
     } else {
         sink.write_all(text(task, &scores).as_bytes())?;

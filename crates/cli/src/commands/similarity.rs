@@ -94,9 +94,7 @@ pub(crate) fn run(args: SimilarityArgs, console: &Console) -> Result<()> {
     match args.format {
         Format::Json => {
             let mut matrix = json!({"model": model.origin, "rows": rows.labels, "columns": columns.labels, "cosines": cosines});
-            if let Some(decode) = args.read.policy() {
-                matrix["decode"] = decode.into();
-            }
+            args.read.note(&mut matrix);
             serde_json::to_writer(&mut sink, &matrix).map_err(std::io::Error::from)?;
             sink.write_all(b"\n")?;
         }
